@@ -1,0 +1,353 @@
+//! The node: serialises payments of a notice by tokens, asks the station, tells the PSP, makes receipts.
+
+pub mod delivery;
+pub mod fault;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::{
+    Options, clock,
+    judge::{Operation, Verdict, Violation, facets, tree::Element},
+    messages::{self, Addressing, GetPaymentExtras, ReceiptFacts},
+    node::{delivery::Deliveries, fault::Fault},
+    registry::{Registry, Route, Station},
+    station::{Call, StationClient},
+};
+
+/// A notice as the PSP reads it from QR code or slip.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NoticeKey {
+    /// Of the institution: 11 digits.
+    pub fiscal_code: String,
+    /// 18 digits.
+    pub notice_number: String,
+}
+
+/// What the PSP may add to an activation.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivateExtras {
+    /// Cents.
+    pub amount_cents: Option<u64>,
+    /// `POSTAL` or `PAGOPA`
+    pub transfer_type: Option<String>,
+    /// Cart.
+    pub payment_note: Option<String>,
+}
+
+/// How the citizen paid.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutcomeExtras {
+    /// `cash`, `creditCard`, `bancomat`, `other`
+    pub payment_method: String,
+    /// Cents.
+    pub fee_cents: u64,
+}
+
+/// What a verified notice says.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// Cents.
+    pub amount_cents: u64,
+    /// Legal date.
+    pub due_date: String,
+    /// What is paid.
+    pub description: String,
+    /// To whom.
+    pub company_name: String,
+    /// Milliseconds that the station took.
+    pub elapsed_ms: u64,
+    /// W3C trace id of the call.
+    pub trace_id: String,
+}
+
+/// An activated payment.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Activated {
+    /// Names the payment from here on.
+    pub payment_token: String,
+    /// Cents.
+    pub amount_cents: u64,
+    /// Number of transfers.
+    pub transfers: usize,
+    /// Milliseconds that the station took.
+    pub elapsed_ms: u64,
+    /// W3C trace id of the call.
+    pub trace_id: String,
+}
+
+#[derive(Debug)]
+struct Token {
+    notice: NoticeKey,
+    route: Route,
+    payment: Element,
+    payment_note: Option<String>,
+    expires: Instant,
+    outcome: Option<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    tokens: BTreeMap<String, Token>,
+    /// The token that holds a notice, paid or in progress.
+    holders: BTreeMap<NoticeKey, String>,
+}
+
+/// The node.
+#[derive(Debug)]
+pub struct Node {
+    registry: Arc<Registry>,
+    client: StationClient,
+    ledger: Mutex<Ledger>,
+    /// Receipts on their way.
+    pub deliveries: Deliveries,
+    /// Every rule that a station broke, newest last; bounded.
+    violations: Mutex<Vec<Violation>>,
+    token_validity: Duration,
+}
+
+const VIOLATIONS_MAX: usize = 1_000;
+
+// === impl OutcomeExtras ===
+
+impl Default for OutcomeExtras {
+    fn default() -> Self {
+        Self { payment_method: "creditCard".to_owned(), fee_cents: 150 }
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    /// A node without history.
+    pub fn new(registry: Arc<Registry>, client: StationClient, options: &Options) -> Self {
+        Self {
+            registry,
+            client,
+            ledger: Mutex::default(),
+            deliveries: Deliveries::new(options.receipt_retry, options.receipt_attempts),
+            violations: Mutex::default(),
+            token_validity: options.token_validity,
+        }
+    }
+
+    /// `verifyPaymentNotice`. `station` overrides the route, as the node's probes do.
+    ///
+    /// # Errors
+    /// The fault that the PSP gets.
+    pub async fn verify(&self, key: &NoticeKey, station: Option<&str>) -> Result<Verified, Fault> {
+        let route = self.route(key, station)?;
+        let request = messages::verify(addressing(&key.fiscal_code, &route.station), &key.notice_number);
+        let call = self.client.call(&route.station, Operation::Verify, request).await;
+        let (elapsed_ms, trace_id) = (call.elapsed_ms, call.trace_id.clone());
+        let answer = self.usable(call)?;
+        let option = ["paymentList", "paymentOptionDescription"];
+        let at = |name| answer.text_at(&[option[0], option[1], name]).unwrap_or_default();
+        Ok(Verified {
+            amount_cents: facets::amount(at("amount")).unwrap_or_default(),
+            due_date: at("dueDate").to_owned(),
+            description: answer.text_of("paymentDescription").unwrap_or_default().to_owned(),
+            company_name: answer.text_of("companyName").unwrap_or_default().to_owned(),
+            elapsed_ms,
+            trace_id,
+        })
+    }
+
+    /// `activatePaymentNotice(V2)`: holds the notice for the token's validity.
+    ///
+    /// # Errors
+    /// The fault that the PSP gets.
+    pub async fn activate(&self, key: &NoticeKey, extras: &ActivateExtras) -> Result<Activated, Fault> {
+        let route = self.route(key, None)?;
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        self.hold(key, &token)?;
+        let activated = self.ask_payment(key, extras, &route, &token).await;
+        if activated.is_err() {
+            self.ledger().holders.remove(key);
+        }
+        activated
+    }
+
+    async fn ask_payment(
+        &self,
+        key: &NoticeKey,
+        extras: &ActivateExtras,
+        route: &Route,
+        token: &str,
+    ) -> Result<Activated, Fault> {
+        let operation =
+            if route.station.primitive_version == 1 { Operation::GetPayment } else { Operation::GetPaymentV2 };
+        let amount = extras.amount_cents.map(euros);
+        let fields = GetPaymentExtras {
+            amount: amount.as_deref(),
+            transfer_type: extras.transfer_type.as_deref(),
+            payment_note: extras.payment_note.as_deref(),
+        };
+        let to = addressing(&key.fiscal_code, &route.station);
+        let request = messages::get_payment(operation, to, &key.notice_number, fields);
+        let call = self.client.call(&route.station, operation, request).await;
+        let (elapsed_ms, trace_id) = (call.elapsed_ms, call.trace_id.clone());
+        let payment = self.usable(call)?.child("data").cloned().ok_or_else(Fault::malformed)?;
+        let transfers = self.check_transfers(&payment)?;
+        let amount_cents = payment.text_of("paymentAmount").and_then(|a| facets::amount(a).ok()).unwrap_or_default();
+        let entry = Token {
+            notice: key.clone(),
+            route: route.clone(),
+            payment,
+            payment_note: extras.payment_note.clone(),
+            expires: Instant::now() + self.token_validity,
+            outcome: None,
+        };
+        self.ledger().tokens.insert(token.to_owned(), entry);
+        Ok(Activated { payment_token: token.to_owned(), amount_cents, transfers, elapsed_ms, trace_id })
+    }
+
+    /// `sendPaymentOutcome(V2)`. OK makes the receipts; KO frees the notice. Returns the receipt's id.
+    ///
+    /// # Errors
+    /// The fault that the PSP gets.
+    pub fn outcome(&self, token: &str, paid: bool, extras: &OutcomeExtras) -> Result<Option<String>, Fault> {
+        let mut ledger = self.ledger();
+        let Some(entry) = ledger.tokens.get_mut(token) else { return Err(Fault::node("PPT_TOKEN_SCONOSCIUTO")) };
+        if entry.outcome.is_some() {
+            return Err(Fault::node("PPT_ESITO_GIA_ACQUISITO"));
+        }
+        if Instant::now() > entry.expires {
+            return Err(Fault::node(if paid { "PPT_TOKEN_SCADUTO" } else { "PPT_TOKEN_SCADUTO_KO" }));
+        }
+        entry.outcome = Some(paid);
+        if !paid {
+            let notice = entry.notice.clone();
+            ledger.holders.remove(&notice);
+            return Ok(None);
+        }
+        self.enqueue_receipts(token, entry, extras)?;
+        Ok(Some(token.to_owned()))
+    }
+
+    fn enqueue_receipts(&self, token: &str, entry: &Token, extras: &OutcomeExtras) -> Result<(), Fault> {
+        let rome = clock::rome().map_err(|_| Fault::node("PPT_SYSTEM_ERROR"))?;
+        let facts = ReceiptFacts {
+            receipt_id: token.to_owned(),
+            notice_number: entry.notice.notice_number.clone(),
+            payment_method: extras.payment_method.clone(),
+            fee: euros(extras.fee_cents),
+            paid_at: clock::now().to_zoned(rome).datetime(),
+            payment_note: entry.payment_note.clone(),
+        };
+        let beneficiaries: Vec<String> =
+            transfers(&entry.payment).filter_map(|t| t.text_of("fiscalCodePA").map(str::to_owned)).collect();
+        for (addressee, station) in self.registry.lock().addressees(&entry.route, &beneficiaries) {
+            let operation = if station.primitive_version == 1 { Operation::SendRt } else { Operation::SendRtV2 };
+            let request = messages::send_receipt(
+                operation,
+                addressing(&addressee, &station),
+                &entry.route.institution.fiscal_code,
+                &entry.route.institution.company_name,
+                &entry.payment,
+                &facts,
+            );
+            self.deliveries.enqueue(token, &addressee, station, operation, request);
+        }
+        Ok(())
+    }
+
+    /// Every rule that a station broke so far.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps violations for whoever asks later.
+    fn record(&self, found: &[Violation]) {
+        let mut violations = self.violations.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = VIOLATIONS_MAX.saturating_sub(violations.len());
+        violations.extend(found.iter().take(room).cloned());
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn route(&self, key: &NoticeKey, station: Option<&str>) -> Result<Route, Fault> {
+        let contents = self.registry.lock();
+        let Some(institution) = contents.institutions.get(&key.fiscal_code) else {
+            return Err(Fault::node("PPT_DOMINIO_SCONOSCIUTO"));
+        };
+        let route = match station {
+            None => contents.route(&key.fiscal_code, &key.notice_number),
+            Some(id) => {
+                contents.stations.get(id).map(|s| Route { institution: institution.clone(), station: s.clone() })
+            }
+        };
+        route.ok_or_else(|| Fault::node("PPT_STAZIONE_INT_PA_SCONOSCIUTA"))
+    }
+
+    /// Takes the notice for `token`, unless it is paid or another token holds it.
+    fn hold(&self, key: &NoticeKey, token: &str) -> Result<(), Fault> {
+        let mut ledger = self.ledger();
+        if let Some(holder) = ledger.holders.get(key) {
+            match ledger.tokens.get(holder) {
+                Some(entry) if entry.outcome == Some(true) => return Err(Fault::node("PPT_PAGAMENTO_DUPLICATO")),
+                Some(entry) if Instant::now() <= entry.expires => return Err(Fault::node("PPT_PAGAMENTO_IN_CORSO")),
+                Some(_) => {}
+                None => return Err(Fault::node("PPT_ATTIVAZIONE_IN_CORSO")),
+            }
+        }
+        ledger.holders.insert(key.clone(), token.to_owned());
+        Ok(())
+    }
+
+    fn usable(&self, call: Call) -> Result<Element, Fault> {
+        match call.result {
+            Ok(Verdict::Ok(answer)) => Ok(answer),
+            Ok(Verdict::Ko(fault)) => Err(Fault::of_station(fault, call.trace_id, call.elapsed_ms)),
+            Ok(Verdict::Refused(violations)) => {
+                self.record(&violations);
+                Err(Fault { violations, ..Fault::malformed() })
+            }
+            Err(unreachable) => Err(Fault::unreachable(unreachable)),
+        }
+    }
+
+    /// Every transfer must go to a known institution's registered account.
+    fn check_transfers(&self, payment: &Element) -> Result<usize, Fault> {
+        let contents = self.registry.lock();
+        let mut count = 0;
+        for transfer in transfers(payment) {
+            count += 1;
+            let beneficiary = transfer.text_of("fiscalCodePA").unwrap_or_default();
+            if !contents.institutions.get(beneficiary).is_some_and(|i| i.enabled) {
+                return Err(Fault::malformed());
+            }
+            if let Some(iban) = transfer.text_of("IBAN")
+                && !contents.iban_usable(beneficiary, iban, clock::now())
+            {
+                return Err(Fault::node("PPT_IBAN_NON_CENSITO"));
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn transfers(payment: &Element) -> impl Iterator<Item = &Element> {
+    payment.child("transferList").into_iter().flat_map(|list| list.children.iter())
+}
+
+fn addressing<'a>(institution: &'a str, station: &'a Station) -> Addressing<'a> {
+    Addressing { institution, broker: &station.broker_fiscal_code, station: &station.station_id }
+}
+
+fn euros(cents: u64) -> String {
+    format!("{}.{:02}", cents / 100, cents % 100)
+}
