@@ -258,7 +258,7 @@ impl Node {
                 &entry.payment,
                 &facts,
             );
-            self.deliveries.enqueue(token, &addressee, station, operation, request);
+            self.deliveries.enqueue(token, &addressee, &station.station_id, operation, request);
         }
         Ok(())
     }

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     judge::{Operation, StationFault, Verdict},
     node::Node,
-    registry::Station,
     station::Unreachable,
 };
 
@@ -65,8 +64,6 @@ pub struct Delivery {
     /// Milliseconds that the last attempt took.
     pub elapsed_ms: Option<u64>,
     #[serde(skip)]
-    station: Station,
-    #[serde(skip)]
     request: String,
     #[serde(skip)]
     due: Instant,
@@ -108,7 +105,7 @@ impl Deliveries {
         &self,
         receipt_id: &str,
         addressee: &str,
-        station: Station,
+        station_id: &str,
         operation: Operation,
         request: String,
     ) {
@@ -117,14 +114,13 @@ impl Deliveries {
             id: list.len(),
             receipt_id: receipt_id.to_owned(),
             addressee: addressee.to_owned(),
-            station_id: station.station_id.clone(),
+            station_id: station_id.to_owned(),
             operation,
             state: State::Pending,
             attempts: 0,
             last_problem: None,
             trace_id: None,
             elapsed_ms: None,
-            station,
             request,
             due: Instant::now(),
         };
@@ -154,7 +150,7 @@ impl Deliveries {
         (due, next)
     }
 
-    fn settle(&self, id: usize, state: State, problem: Option<String>, trace_id: String, elapsed_ms: u64) {
+    fn settle(&self, id: usize, state: State, problem: Option<String>, call: Option<(String, u64)>) {
         let mut list = self.lock();
         let Some(delivery) = list.get_mut(id) else { return };
         delivery.state = match state {
@@ -163,8 +159,7 @@ impl Deliveries {
         };
         delivery.due = Instant::now() + self.retry;
         delivery.last_problem = problem;
-        delivery.trace_id = Some(trace_id);
-        delivery.elapsed_ms = Some(elapsed_ms);
+        (delivery.trace_id, delivery.elapsed_ms) = call.unzip();
     }
 }
 
@@ -189,7 +184,14 @@ pub async fn run(node: Arc<Node>, token: CancellationToken) {
 }
 
 async fn deliver(node: &Node, delivery: Delivery) {
-    let call = node.client.call(&delivery.station, delivery.operation, delivery.request).await;
+    // Looked up at each attempt: a station that moved gets what is on its way.
+    let station = node.registry.lock().stations.get(&delivery.station_id).cloned();
+    let Some(station) = station else {
+        let problem = Some("PPT_STAZIONE_INT_PA_SCONOSCIUTA".to_owned());
+        node.deliveries.settle(delivery.id, State::Pending, problem, None);
+        return;
+    };
+    let call = node.client.call(&station, delivery.operation, delivery.request).await;
     let (state, problem) = match call.result {
         Ok(Verdict::Ok(_)) => (State::Notified, None),
         Ok(Verdict::Ko(fault)) => (State::Refused { fault }, None),
@@ -204,5 +206,5 @@ async fn deliver(node: &Node, delivery: Delivery) {
         Err(Unreachable::Connection) => (State::Pending, Some("PPT_STAZIONE_INT_PA_IRRAGGIUNGIBILE".to_owned())),
         Err(Unreachable::Timeout) => (State::Pending, Some("PPT_STAZIONE_INT_PA_TIMEOUT".to_owned())),
     };
-    node.deliveries.settle(delivery.id, state, problem, call.trace_id, call.elapsed_ms);
+    node.deliveries.settle(delivery.id, state, problem, Some((call.trace_id, call.elapsed_ms)));
 }

@@ -1,101 +1,22 @@
 //! The node's own rules: tokens, registered accounts, delivery and retry of receipts.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+mod station;
 
-use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
+use std::time::Duration;
+
 use fiorino_simulator::{
     Options, Simulator,
     node::{ActivateExtras, NoticeKey, OutcomeExtras, delivery},
-    registry::{Association, Broker, Institution, RegisteredIban, Station},
+    registry::{Association, Institution, Station},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::samples;
-
-const INSTITUTION: &str = "77777777777";
-const BENEFICIARY: &str = "01199250158";
-
-/// A station that answers with the official samples; receipts fail until `failures` is used up.
-#[derive(Debug, Clone)]
-struct FakeStation {
-    failures: Arc<AtomicU32>,
-    receipt_answer: &'static str,
-}
-
-async fn answer(State(station): State<FakeStation>, headers: axum::http::HeaderMap, body: String) -> impl IntoResponse {
-    let action = headers["SOAPAction"].to_str().unwrap().to_owned();
-    let name = match action.as_str() {
-        "paVerifyPaymentNotice" => "paVerifyPaymentNotice.res.ok.xml",
-        "paGetPaymentV2" => "paGetPaymentV2.res.ok.xml",
-        "paSendRTV2" => station.receipt_answer,
-        other => panic!("unexpected {other}"),
-    };
-    let failing = action == "paSendRTV2"
-        && station.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
-    assert!(body.contains("<idPA>"));
-    let status = if failing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let text = samples::load(name).unwrap_or_default().replace("paSendRTRes", "paSendRTV2Response");
-    (status, [("content-type", "text/xml; charset=utf-8")], text)
-}
-
-async fn world(failures: u32, receipt_answer: &'static str) -> Option<(Simulator, CancellationToken, NoticeKey)> {
-    samples::load("paGetPaymentV2.res.ok.xml")?;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/node/v1/88888888888_01", listener.local_addr().unwrap());
-    let state = FakeStation { failures: Arc::new(AtomicU32::new(failures)), receipt_answer };
-    let app = Router::new().route("/node/v1/{station}", post(answer)).with_state(state);
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let token = CancellationToken::new();
-    let options = Options { receipt_retry: Duration::from_millis(50), ..Options::default() };
-    let simulator = Simulator::start(&options, &token).unwrap();
-    register(&simulator, url);
-    let notice = NoticeKey { fiscal_code: INSTITUTION.to_owned(), notice_number: "312000000000471179".to_owned() };
-    Some((simulator, token, notice))
-}
-
-fn register(simulator: &Simulator, url: String) {
-    let mut registry = simulator.registry.lock();
-    let broker = Broker { fiscal_code: "88888888888".to_owned(), subscription_keys: vec![] };
-    registry.brokers.insert(broker.fiscal_code.clone(), broker);
-    let station = Station {
-        station_id: "88888888888_01".to_owned(),
-        broker_fiscal_code: "88888888888".to_owned(),
-        urls: vec![url],
-        primitive_version: 2,
-        enabled: true,
-    };
-    registry.stations.insert(station.station_id.clone(), station);
-    for (code, iban) in [(INSTITUTION, "IT30N0103076271000001823603"), (BENEFICIARY, "IT60X0542811101000000123456")] {
-        let institution =
-            Institution { fiscal_code: code.to_owned(), company_name: format!("Ente {code}"), enabled: true };
-        registry.institutions.insert(code.to_owned(), institution);
-        registry.put_iban(RegisteredIban {
-            fiscal_code: code.to_owned(),
-            iban: iban.to_owned(),
-            validity_date: "2020-01-01T00:00:00Z".parse().unwrap(),
-            enabled: true,
-        });
-    }
-    registry.put_association(Association {
-        fiscal_code: INSTITUTION.to_owned(),
-        station_id: "88888888888_01".to_owned(),
-        aux_digit: 3,
-        segregation_code: Some("12".to_owned()),
-        application_code: None,
-        broadcast: false,
-    });
-}
+use crate::node::station::{BENEFICIARY, FakeStation, INSTITUTION, STATION, World};
 
 async fn delivered(simulator: &Simulator, wanted: impl Fn(&delivery::Delivery) -> bool) -> delivery::Delivery {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     loop {
-        let found = simulator.node.deliveries.list().into_iter().find(|d| wanted(d));
+        let found = simulator.node.deliveries.list().into_iter().find(&wanted);
         match found {
             Some(delivery) => return delivery,
             None => assert!(tokio::time::Instant::now() < deadline, "{:?}", simulator.node.deliveries.list()),
@@ -104,52 +25,146 @@ async fn delivered(simulator: &Simulator, wanted: impl Fn(&delivery::Delivery) -
     }
 }
 
-#[tokio::test]
-async fn a_notice_is_paid_once_and_its_receipt_is_sent_until_acknowledged() {
-    let Some((simulator, token, notice)) = world(2, "paSendRTV2.res.ok.xml").await else { return };
-    let verified = simulator.node.verify(&notice, None).await.unwrap();
-    assert_eq!(verified.amount_cents, 12_000);
-    let activated = simulator.node.activate(&notice, &ActivateExtras::default()).await.unwrap();
-    let busy = simulator.node.activate(&notice, &ActivateExtras::default()).await.unwrap_err();
-    assert_eq!(busy.fault_code, "PPT_PAGAMENTO_IN_CORSO");
-    simulator.node.outcome(&activated.payment_token, true, &OutcomeExtras::default()).unwrap();
-    let repeated = simulator.node.outcome(&activated.payment_token, true, &OutcomeExtras::default()).unwrap_err();
-    assert_eq!(repeated.fault_code, "PPT_ESITO_GIA_ACQUISITO");
-    let delivery = delivered(&simulator, |d| d.state == delivery::State::Notified).await;
-    assert_eq!(delivery.attempts, 3, "two refusals with 503, then the acknowledgement");
-    let paid = simulator.node.activate(&notice, &ActivateExtras::default()).await.unwrap_err();
-    assert_eq!(paid.fault_code, "PPT_PAGAMENTO_DUPLICATO");
-    assert!(simulator.node.violations().is_empty());
-    token.cancel();
+async fn pay(world: &World) -> String {
+    let activated = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap();
+    world.simulator.node.outcome(&activated.payment_token, true, &OutcomeExtras::default()).unwrap();
+    activated.payment_token
+}
+
+fn notified(delivery: &delivery::Delivery) -> bool {
+    delivery.state == delivery::State::Notified
 }
 
 #[tokio::test]
-async fn a_valid_ko_is_final() {
-    let Some((simulator, token, notice)) = world(0, "paSendRT.res.ko.xml").await else { return };
-    let activated = simulator.node.activate(&notice, &ActivateExtras::default()).await.unwrap();
-    simulator.node.outcome(&activated.payment_token, true, &OutcomeExtras::default()).unwrap();
-    let delivery = delivered(&simulator, |d| matches!(d.state, delivery::State::Refused { .. })).await;
+async fn a_notice_is_paid_once_and_its_receipt_is_sent_until_acknowledged() {
+    let Some(world) = World::start(FakeStation::new().refuse_receipts(2, 503, "")).await else { return };
+    let node = &world.simulator.node;
+    let verified = node.verify(&world.notice, None).await.unwrap();
+    assert_eq!(verified.amount_cents, 12_000);
+    let activated = node.activate(&world.notice, &ActivateExtras::default()).await.unwrap();
+    let busy = node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
+    assert_eq!(busy.fault_code, "PPT_PAGAMENTO_IN_CORSO");
+    node.outcome(&activated.payment_token, true, &OutcomeExtras::default()).unwrap();
+    let repeated = node.outcome(&activated.payment_token, true, &OutcomeExtras::default()).unwrap_err();
+    assert_eq!(repeated.fault_code, "PPT_ESITO_GIA_ACQUISITO");
+    let delivery = delivered(&world.simulator, notified).await;
+    assert_eq!(delivery.attempts, 3, "two refusals with 503, then the acknowledgement");
+    let paid = node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
+    assert_eq!(paid.fault_code, "PPT_PAGAMENTO_DUPLICATO");
+    assert!(node.violations().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_of_nobody_is_unknown() {
+    let Some(world) = World::start(FakeStation::new()).await else { return };
+    let fault = world.simulator.node.outcome("none", true, &OutcomeExtras::default()).unwrap_err();
+    assert_eq!(fault.fault_code, "PPT_TOKEN_SCONOSCIUTO");
+}
+
+#[tokio::test]
+async fn a_token_expires() {
+    let options = Options { token_validity: Duration::ZERO, ..World::options() };
+    let Some(world) = World::start_with(FakeStation::new(), &options).await else { return };
+    let node = &world.simulator.node;
+    let first = node.activate(&world.notice, &ActivateExtras::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let fault = node.outcome(&first.payment_token, true, &OutcomeExtras::default()).unwrap_err();
+    assert_eq!(fault.fault_code, "PPT_TOKEN_SCADUTO");
+    node.activate(&world.notice, &ActivateExtras::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn valid_ko_to_a_receipt_is_final() {
+    let Some(world) = World::start(FakeStation::new().receipt_sample("paSendRT.res.ko.xml")).await else { return };
+    pay(&world).await;
+    let delivery = delivered(&world.simulator, |d| matches!(d.state, delivery::State::Refused { .. })).await;
     assert_eq!(delivery.attempts, 1);
-    token.cancel();
+}
+
+#[tokio::test]
+async fn malformed_answer_to_a_receipt_is_retried() {
+    let Some(world) = World::start(FakeStation::new().refuse_receipts(1, 200, "<not-soap/>")).await else { return };
+    pay(&world).await;
+    assert_eq!(delivered(&world.simulator, notified).await.attempts, 2);
+    assert_eq!(world.simulator.node.violations().first().map(|v| v.rule), Some("soap-envelope"));
+}
+
+#[tokio::test]
+async fn unreachable_station_gets_the_receipt_again() {
+    let Some(world) = World::start(FakeStation::new()).await else { return };
+    let activated = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap();
+    let reachable = world.set_station_urls(vec!["http://127.0.0.1:9/".to_owned()]);
+    world.simulator.node.outcome(&activated.payment_token, true, &OutcomeExtras::default()).unwrap();
+    let failed = delivered(&world.simulator, |d| d.attempts >= 2).await;
+    assert_eq!(failed.last_problem.as_deref(), Some("PPT_STAZIONE_INT_PA_IRRAGGIUNGIBILE"));
+    world.set_station_urls(reachable);
+    let delivery = delivered(&world.simulator, notified).await;
+    assert!(delivery.attempts >= 3, "{delivery:?}");
+}
+
+#[tokio::test]
+async fn receipts_reach_primary_and_broadcast_stations() {
+    let Some(world) = World::start(FakeStation::new()).await else { return };
+    {
+        let mut registry = world.simulator.registry.lock();
+        let primary = registry.stations[STATION].clone();
+        let broadcast = Station { station_id: "88888888888_02".to_owned(), ..primary };
+        registry.stations.insert(broadcast.station_id.clone(), broadcast);
+        registry.put_association(Association {
+            fiscal_code: BENEFICIARY.to_owned(),
+            station_id: "88888888888_02".to_owned(),
+            aux_digit: 3,
+            segregation_code: Some("12".to_owned()),
+            application_code: None,
+            broadcast: true,
+        });
+    }
+    let receipt = pay(&world).await;
+    for (addressee, station) in [(INSTITUTION, STATION), (BENEFICIARY, "88888888888_02")] {
+        let sent = |d: &delivery::Delivery| d.addressee == addressee && d.station_id == station && notified(d);
+        assert_eq!(delivered(&world.simulator, sent).await.receipt_id, receipt);
+    }
 }
 
 #[tokio::test]
 async fn a_failed_payment_frees_the_notice() {
-    let Some((simulator, token, notice)) = world(0, "paSendRTV2.res.ok.xml").await else { return };
-    let first = simulator.node.activate(&notice, &ActivateExtras::default()).await.unwrap();
-    simulator.node.outcome(&first.payment_token, false, &OutcomeExtras::default()).unwrap();
-    let second = simulator.node.activate(&notice, &ActivateExtras::default()).await.unwrap();
+    let Some(world) = World::start(FakeStation::new()).await else { return };
+    let node = &world.simulator.node;
+    let first = node.activate(&world.notice, &ActivateExtras::default()).await.unwrap();
+    node.outcome(&first.payment_token, false, &OutcomeExtras::default()).unwrap();
+    let second = node.activate(&world.notice, &ActivateExtras::default()).await.unwrap();
     assert_ne!(first.payment_token, second.payment_token);
-    token.cancel();
 }
 
 #[tokio::test]
-async fn an_account_that_is_not_registered_stops_the_activation() {
-    let Some((simulator, token, notice)) = world(0, "paSendRTV2.res.ok.xml").await else { return };
-    simulator.registry.lock().ibans.retain(|i| i.fiscal_code != BENEFICIARY);
-    let fault = simulator.node.activate(&notice, &ActivateExtras::default()).await.unwrap_err();
+async fn unregistered_iban_is_refused() {
+    let Some(world) = World::start(FakeStation::new()).await else { return };
+    world.simulator.registry.lock().ibans.retain(|i| i.fiscal_code != BENEFICIARY);
+    let fault = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
     assert_eq!(fault.fault_code, "PPT_IBAN_NON_CENSITO");
-    token.cancel();
+}
+
+#[tokio::test]
+async fn unknown_beneficiary_is_refused() {
+    let Some(world) = World::start(FakeStation::new()).await else { return };
+    world.simulator.registry.lock().institutions.remove(BENEFICIARY);
+    let fault = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
+    assert_eq!(fault.fault_code, "PPT_STAZIONE_INT_PA_ERRORE_RESPONSE");
+}
+
+#[tokio::test]
+async fn another_amount_than_asked_is_accepted() {
+    let Some(world) = World::start(FakeStation::new()).await else { return };
+    let asked = ActivateExtras { amount_cents: Some(1), ..ActivateExtras::default() };
+    assert_eq!(world.simulator.node.activate(&world.notice, &asked).await.unwrap().amount_cents, 12_000);
+}
+
+#[tokio::test]
+async fn another_beneficiary_is_accepted() {
+    let station = FakeStation::new().replace(BENEFICIARY, "00000000042");
+    let Some(world) = World::start(station).await else { return };
+    world.register("00000000042", "IT60X0542811101000000123456");
+    assert_eq!(world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap().transfers, 2);
 }
 
 #[tokio::test]
@@ -159,5 +174,10 @@ async fn nothing_is_reachable_before_it_is_registered() {
     let notice = NoticeKey { fiscal_code: INSTITUTION.to_owned(), notice_number: "312000000000471179".to_owned() };
     let fault = simulator.node.verify(&notice, None).await.unwrap_err();
     assert_eq!(fault.fault_code, "PPT_DOMINIO_SCONOSCIUTO");
+    let institution =
+        Institution { fiscal_code: INSTITUTION.to_owned(), company_name: "Ente".to_owned(), enabled: true };
+    simulator.registry.lock().institutions.insert(INSTITUTION.to_owned(), institution);
+    let fault = simulator.node.verify(&notice, None).await.unwrap_err();
+    assert_eq!(fault.fault_code, "PPT_STAZIONE_INT_PA_SCONOSCIUTA");
     token.cancel();
 }
