@@ -1,0 +1,55 @@
+//! Wrong manifests are refused, or told with field, rule and remedy.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use fiorino_test_support::eventually;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::town::{PATIENCE, Town, condition_of};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_account_number_is_told_with_field_and_remedy() {
+    let town = Town::empty().await;
+    let manifest = town.names.town_manifest(town.platform(), "Comune di Roccafiorina");
+    let wrong = manifest.replace(&town.names.iban, "IT71C0998877665000000104233");
+    town.apply(&wrong).await.unwrap();
+    let applied = Instant::now();
+    let told = eventually(PATIENCE, async || {
+        let args = ["get", "iban", "tesoreria", "-n", &town.names.namespace, "-o", "json"];
+        let iban: Value = serde_json::from_str(&town.world.kubectl(&args, "").await?)?;
+        let validated = condition_of(&iban, "Validated").cloned().context("not judged yet")?;
+        ensure!(validated["status"] == "False", "{validated}");
+        Ok::<_, anyhow::Error>(validated)
+    })
+    .await
+    .unwrap();
+    assert!(applied.elapsed() < Duration::from_secs(5), "within a second, kubectl's own time aside");
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains("numbers[0].iban"), "{message}");
+    town.condition("Validated", "False").await;
+
+    town.apply(&manifest).await.unwrap();
+    town.condition("Validated", "True").await;
+    town.condition("Ready", "True").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_the_schema_is_told_at_apply() {
+    let town = Town::empty().await;
+    let manifest = town.names.town_manifest(town.platform(), "Comune di Roccafiorina");
+    let refused = town.apply(&manifest.replace("segregationCode: \"12\"", "segregationCode: \"123\"")).await;
+    let message = format!("{:#}", refused.unwrap_err());
+    assert!(message.contains("segregationCode"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_manifest_stops_no_payment() {
+    let town = Town::payable().await;
+    let notice = town.create_debt("orphan").await;
+    let args = ["delete", "creditorinstitution", "town", "-n", &town.names.namespace, "--timeout=60s"];
+    town.world.kubectl(&args, "").await.unwrap();
+    town.simulator("psp/pay", &town.notice(&notice)).await.unwrap();
+    town.reported(&notice).await;
+}

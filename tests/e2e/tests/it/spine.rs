@@ -1,0 +1,76 @@
+//! From a manifest to a reported payment.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, ensure};
+use fiorino_proto::positions::v1::{InstalmentState, PositionState};
+use fiorino_test_support::eventually;
+use serde_json::Value;
+
+use crate::town::{PATIENCE, Town, condition_of};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_manifest_makes_a_municipality_payable() {
+    let town = Town::empty().await;
+    town.apply(&town.names.town_manifest(town.platform(), "Comune di Roccafiorina")).await.unwrap();
+    town.condition("Ready", "True").await;
+
+    // pagoPA knows nothing yet: it is said who must act, and since when.
+    let institution = town.institution().await.unwrap();
+    assert_eq!(condition_of(&institution, "Payable").unwrap()["status"], "False");
+    let waiting = &institution["status"]["waitingFor"];
+    assert_eq!(waiting["party"], "PagoPA", "{waiting}");
+    assert!(waiting["since"].is_string(), "{waiting}");
+    let listing = town.world.kubectl(&["get", "payments", "-n", &town.names.namespace], "").await.unwrap();
+    assert!(listing.contains("STAGE") && listing.contains("WAITING FOR") && listing.contains("SINCE"), "{listing}");
+
+    town.register().await;
+    town.condition("Payable", "True").await;
+    let notice = town.create_debt("rata-1").await;
+    let paid = town.simulator("psp/pay", &town.notice(&notice)).await.unwrap();
+    let payment = town.reported(&notice).await;
+    assert_eq!(payment.receipt_id, paid["receiptId"]);
+    assert_eq!(payment.amount_cents, 12_000);
+    assert_eq!(payment.client_reference, "rata-1");
+
+    let position = town.position(&notice).await;
+    assert_eq!(position.state(), PositionState::Paid);
+    assert_eq!(position.options[0].instalments[0].state(), InstalmentState::Paid);
+    let again = town.simulator("psp/verify", &town.notice(&notice)).await.unwrap_err().to_string();
+    assert!(again.contains("PAA_PAGAMENTO_DUPLICATO"), "{again}");
+    assert_eq!(town.simulator_list("violations").await, Vec::<Value>::new(), "the judge found nothing");
+    town.condition("NodeConnected", "True").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_probe_takes_the_real_path() {
+    let town = Town::payable().await;
+    let mut probe = town.notice("000000000000000000");
+    probe["stationId"] = town.names.station.clone().into();
+    let fault = town.simulator("psp/verify", &probe).await.unwrap_err().to_string();
+    assert!(fault.contains("PAA_PAGAMENTO_SCONOSCIUTO"), "{fault}");
+    assert_eq!(town.simulator_list("violations").await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_trace_from_the_nodes_call_to_the_reported_row() {
+    let town = Town::payable().await;
+    let notice = town.create_debt("trace").await;
+    town.simulator("psp/pay", &town.notice(&notice)).await.unwrap();
+    town.reported(&notice).await;
+    let deliveries = town.simulator_list("deliveries").await;
+    let trace_id = deliveries[0]["traceId"].as_str().unwrap().to_owned();
+    let url = format!("{}/traces/{trace_id}", town.world.addresses().sink_url);
+    eventually(PATIENCE, async || {
+        let trace: Value = reqwest::get(&url).await?.json().await?;
+        let spans = trace["spans"].as_array().context("no spans yet")?;
+        let services: BTreeSet<_> = spans.iter().filter_map(|s| s["service"].as_str()).collect();
+        for expected in ["fiorino-node-connector", "fiorino-tenant", "fiorino-reporting"] {
+            let found = services.iter().any(|s| expected.ends_with(s) || *s == expected);
+            ensure!(found, "{expected} is missing in {services:?}");
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+}

@@ -1,0 +1,293 @@
+//! A municipality in a world of its own: its manifests, its registration at the simulated pagoPA, its debts.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use fiorino_proto::{
+    payments::v1::{ListPaymentsRequest, PaymentRecorded, payments_client::PaymentsClient},
+    positions::v1::{
+        CreatePositionRequest, Debtor, GetPositionRequest, NewInstalment, NewOption, NewPosition, PersonKind, Position,
+        get_position_request::By, positions_client::PositionsClient,
+    },
+};
+use fiorino_test_support::{eventually, fiscal_code, namespace};
+use fiorino_world::{Options, World};
+use serde_json::{Value, json};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+/// Long enough for a busy machine; a broken system is found by the assertion, not by the clock.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+const SUBSCRIPTION_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// Names and numbers that no other test uses.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) namespace: String,
+    pub(crate) fiscal_code: String,
+    pub(crate) broker: String,
+    pub(crate) station: String,
+    pub(crate) iban: String,
+}
+
+/// A running world with one municipality.
+#[derive(Debug)]
+pub(crate) struct Town {
+    pub(crate) world: World,
+    pub(crate) names: Names,
+    /// Logs and certificates; removed at the end.
+    _dir: tempfile::TempDir,
+}
+
+// === impl Names ===
+
+impl Names {
+    fn new() -> Self {
+        let broker = fiscal_code();
+        Self {
+            namespace: namespace(),
+            fiscal_code: fiscal_code(),
+            station: format!("{broker}_01"),
+            broker,
+            iban: "IT70C0998877665000000104233".to_owned(),
+        }
+    }
+
+    /// Broker, station and catalogue, as the intermediary writes them.
+    pub(crate) fn platform_manifest(&self, platform: &str, simulator: &str) -> String {
+        let (broker, station) = (&self.broker, &self.station);
+        format!(
+            r#"
+apiVersion: v1
+kind: Secret
+metadata: {{name: pagopa, namespace: {platform}}}
+stringData: {{backoffice: {SUBSCRIPTION_KEY}}}
+---
+apiVersion: fiorino.dev/v1alpha1
+kind: Broker
+metadata: {{name: valdarda, namespace: {platform}}}
+spec:
+  fiscalCode: "{broker}"
+  endpoints: {{backoffice: "{simulator}/backoffice/external/ec/v1"}}
+  subscriptionKeys:
+    - product: BackofficeExternal
+      primary: {{name: pagopa, key: backoffice}}
+---
+apiVersion: fiorino.dev/v1alpha1
+kind: Station
+metadata: {{name: valdarda-01, namespace: {platform}}}
+spec:
+  id: "{station}"
+  brokerRef: {{name: valdarda}}
+  allowedNamespaces: {{from: All}}
+---
+apiVersion: fiorino.dev/v1alpha1
+kind: ServiceProfile
+metadata: {{name: comune-standard-1, namespace: {platform}}}
+spec:
+  profile: comune-standard
+  revision: 1
+  services:
+    - {{code: TARI, title: {{it: Tassa sui rifiuti}}, taxonomyCode: 9/0101101IM/, account: tesoreria}}
+"#
+        )
+    }
+
+    /// The municipality, as the onboarding officer writes it.
+    pub(crate) fn town_manifest(&self, platform: &str, legal_name: &str) -> String {
+        let Self { namespace, fiscal_code, iban, .. } = self;
+        format!(
+            r#"
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {namespace}}}
+---
+apiVersion: fiorino.dev/v1alpha1
+kind: CreditorInstitution
+metadata: {{name: town, namespace: {namespace}}}
+spec:
+  fiscalCode: "{fiscal_code}"
+  legalName: {legal_name}
+  kind: Municipality
+  adhesion: {{date: 2026-10-05}}
+  lifecycle: {{phase: Testing}}
+  associations:
+    - stationRef: {{namespace: {platform}, name: valdarda-01}}
+      segregationCode: "12"
+  profiles:
+    - {{name: comune-standard, revision: 1}}
+---
+apiVersion: fiorino.dev/v1alpha1
+kind: Iban
+metadata: {{name: tesoreria, namespace: {namespace}}}
+spec:
+  holder: {legal_name}
+  numbers:
+    - {{validFrom: 2026-01-01, iban: {iban}}}
+"#
+        )
+    }
+}
+
+// === impl Town ===
+
+impl Town {
+    /// A world in which the intermediary's manifests are applied, and the municipality's are not.
+    pub(crate) async fn empty() -> Self {
+        Self::with(|options| options).await
+    }
+
+    pub(crate) async fn with(adjust: impl FnOnce(Options) -> Options) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let names = Names::new();
+        let options = Options::for_test(dir.path().to_owned()).unwrap().watching(&names.namespace);
+        let world = World::start(adjust(options)).await.unwrap();
+        let town = Self { world, names, _dir: dir };
+        let manifest = town.names.platform_manifest(town.platform(), &town.world.addresses().simulator_url);
+        town.apply(&manifest).await.unwrap();
+        town
+    }
+
+    /// ... applied too, registered at pagoPA, and payable.
+    pub(crate) async fn payable() -> Self {
+        let town = Self::empty().await;
+        town.apply(&town.names.town_manifest(town.platform(), "Comune di Roccafiorina")).await.unwrap();
+        town.register().await;
+        town.condition("Payable", "True").await;
+        town
+    }
+
+    pub(crate) fn platform(&self) -> &str {
+        &self.world.options().platform
+    }
+
+    pub(crate) async fn apply(&self, manifest: &str) -> Result<String> {
+        self.world.kubectl(&["apply", "-f", "-"], manifest).await
+    }
+
+    pub(crate) async fn institution(&self) -> Result<Value> {
+        let args = ["get", "creditorinstitution", "town", "-n", &self.names.namespace, "-o", "json"];
+        Ok(serde_json::from_str(&self.world.kubectl(&args, "").await?)?)
+    }
+
+    /// Waits until a condition has a status, and returns the condition.
+    pub(crate) async fn condition(&self, kind: &str, status: &str) -> Value {
+        eventually(PATIENCE, async || {
+            let institution = self.institution().await?;
+            let found = condition_of(&institution, kind).cloned().context("no such condition")?;
+            ensure!(found["status"] == status, "{kind} is {found}, all: {}", institution["status"]);
+            Ok::<_, anyhow::Error>(found)
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Registers broker, station, institution and account at the simulated pagoPA.
+    pub(crate) async fn register(&self) {
+        let Names { fiscal_code, broker, station, iban, .. } = &self.names;
+        let urls: Vec<_> =
+            self.world.addresses().node_urls.iter().map(|url| format!("{url}/node/v1/{station}")).collect();
+        let entries = [
+            ("brokers", json!({"fiscalCode": broker, "subscriptionKeys": [SUBSCRIPTION_KEY]})),
+            ("stations", json!({"stationId": station, "brokerFiscalCode": broker, "urls": urls})),
+            ("institutions", json!({"fiscalCode": fiscal_code, "companyName": "Comune di Roccafiorina"})),
+            ("associations", json!({"fiscalCode": fiscal_code, "stationId": station, "segregationCode": "12"})),
+            ("ibans", json!({"fiscalCode": fiscal_code, "iban": iban, "validityDate": "2026-01-01T00:00:00Z"})),
+        ];
+        for (kind, body) in entries {
+            self.simulator(&format!("registry/{kind}"), &body).await.unwrap();
+        }
+    }
+
+    /// Calls the simulator's control API; a fault of the node is an error.
+    pub(crate) async fn simulator(&self, path: &str, body: &Value) -> Result<Value> {
+        let url = format!("{}/{path}", self.world.addresses().simulator_url);
+        let response = reqwest::Client::new().post(url).json(body).send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        ensure!(status.is_success(), "{text}");
+        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    pub(crate) async fn simulator_list(&self, path: &str) -> Vec<Value> {
+        let url = format!("{}/{path}", self.world.addresses().simulator_url);
+        reqwest::get(url).await.unwrap().json().await.unwrap()
+    }
+
+    pub(crate) fn notice(&self, notice_number: &str) -> Value {
+        json!({"fiscalCode": self.names.fiscal_code, "noticeNumber": notice_number})
+    }
+
+    /// A debt of EUR 120.00; returns its notice number.
+    pub(crate) async fn create_debt(&self, client_reference: &str) -> String {
+        let request = CreatePositionRequest {
+            institution: self.names.fiscal_code.clone(),
+            position: Some(new_position(client_reference)),
+        };
+        let answer = self.positions().await.create_position(request).await.unwrap().into_inner();
+        answer.position.unwrap().options[0].instalments[0].notice_number.clone()
+    }
+
+    pub(crate) async fn position(&self, notice_number: &str) -> Position {
+        let by = Some(By::NoticeNumber(notice_number.to_owned()));
+        let request = GetPositionRequest { institution: self.names.fiscal_code.clone(), by };
+        self.positions().await.get_position(request).await.unwrap().into_inner().position.unwrap()
+    }
+
+    /// Waits until reporting knows the payment of a notice.
+    pub(crate) async fn reported(&self, notice_number: &str) -> PaymentRecorded {
+        let request = ListPaymentsRequest {
+            institution: self.names.fiscal_code.clone(),
+            notice_number: notice_number.to_owned(),
+            ..ListPaymentsRequest::default()
+        };
+        eventually(PATIENCE, async || {
+            let channel = self.channel(&self.world.addresses().reporting_grpc, "reporting").await?;
+            let listed = PaymentsClient::new(channel).list_payments(request.clone()).await?.into_inner();
+            listed.payments.into_iter().next().context("not reported yet")
+        })
+        .await
+        .unwrap()
+    }
+
+    pub(crate) async fn positions(&self) -> PositionsClient<Channel> {
+        PositionsClient::new(self.channel(&self.world.addresses().tenant_grpc, "tenant").await.unwrap())
+    }
+
+    pub(crate) async fn channel(&self, endpoint: &str, server: &str) -> Result<Channel> {
+        let dev = self.world.mesh().identity("dev");
+        let tls = ClientTlsConfig::new()
+            .domain_name(server)
+            .ca_certificate(Certificate::from_pem(fs_err::read(&dev.ca)?))
+            .identity(Identity::from_pem(fs_err::read(&dev.cert)?, fs_err::read(&dev.key)?));
+        Ok(Endpoint::from_shared(endpoint.to_owned())?.tls_config(tls)?.connect().await?)
+    }
+}
+
+/// The condition of a type.
+pub(crate) fn condition_of<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|c| c["type"] == kind)
+}
+
+fn new_position(client_reference: &str) -> NewPosition {
+    let debtor = Debtor {
+        kind: PersonKind::Natural.into(),
+        fiscal_code: "RSSMRA80A01H501U".to_owned(),
+        full_name: "Mario Rossi".to_owned(),
+        ..Debtor::default()
+    };
+    let instalment = NewInstalment {
+        amount_cents: 12_000,
+        due_date: "2027-06-16".to_owned(),
+        description: "TARI 2026 rata 1".to_owned(),
+        ..NewInstalment::default()
+    };
+    NewPosition {
+        client_reference: client_reference.to_owned(),
+        service_code: "TARI".to_owned(),
+        description: "TARI 2026".to_owned(),
+        debtor: Some(debtor),
+        options: vec![NewOption { description: "Unica rata".to_owned(), instalments: vec![instalment] }],
+        draft: false,
+    }
+}
