@@ -132,7 +132,7 @@ spec:
 // === impl Town ===
 
 impl Town {
-    /// A world in which the intermediary's manifests are applied, and the municipality's are not.
+    /// A world in which the intermediary's manifests are applied and pagoPA knows it, but not the municipality.
     pub(crate) async fn empty() -> Self {
         Self::with(|options| options).await
     }
@@ -145,6 +145,8 @@ impl Town {
         let town = Self { world, names, _dir: dir };
         let manifest = town.names.platform_manifest(town.platform(), &town.world.addresses().simulator_url);
         town.apply(&manifest).await.unwrap();
+        let broker = json!({"fiscalCode": town.names.broker, "subscriptionKeys": [SUBSCRIPTION_KEY]});
+        town.simulator("registry/brokers", &broker).await.unwrap();
         town
     }
 
@@ -182,13 +184,12 @@ impl Town {
         .unwrap()
     }
 
-    /// Registers broker, station, institution and account at the simulated pagoPA.
+    /// Registers station, institution and account at the simulated pagoPA.
     pub(crate) async fn register(&self) {
         let Names { fiscal_code, broker, station, iban, .. } = &self.names;
         let urls: Vec<_> =
             self.world.addresses().node_urls.iter().map(|url| format!("{url}/node/v1/{station}")).collect();
         let entries = [
-            ("brokers", json!({"fiscalCode": broker, "subscriptionKeys": [SUBSCRIPTION_KEY]})),
             ("stations", json!({"stationId": station, "brokerFiscalCode": broker, "urls": urls})),
             ("institutions", json!({"fiscalCode": fiscal_code, "companyName": "Comune di Roccafiorina"})),
             ("associations", json!({"fiscalCode": fiscal_code, "stationId": station, "segregationCode": "12"})),

@@ -1,0 +1,142 @@
+//! Does the steps. Knows no rule.
+
+use std::sync::Arc;
+
+use fiorino_crds::{CreditorInstitution, FINALIZER};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DynamicObject, Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{
+    Memory, Remembered,
+    plan::{StatusPatch, Step},
+};
+use crate::{
+    events::Events,
+    metrics::Metrics,
+    tenant::{self, Tenant},
+};
+
+/// Who writes: statuses by server-side apply under this one name.
+pub const FIELD_MANAGER: &str = "fiorino-operator";
+
+/// Result of this module.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The finalizer could not be written.
+    #[error("failed to write the finalizer")]
+    Finalizer(#[source] kube::Error),
+    /// A status could not be written.
+    #[error("failed to write the status of {subject}")]
+    Status {
+        /// Kind and name.
+        subject: String,
+        /// What the API server says.
+        source: kube::Error,
+    },
+    /// Tenant does not answer or does not take it.
+    #[error("failed to bring the configuration to tenant")]
+    Tenant(#[from] tenant::Error),
+}
+
+/// Does steps for the leader.
+#[derive(Clone)]
+pub struct Executor {
+    /// The API server.
+    pub client: Client,
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Events.
+    pub events: Events,
+    /// What is remembered.
+    pub memory: Arc<Memory>,
+    /// What is measured.
+    pub metrics: Metrics,
+}
+
+// === impl Executor ===
+
+impl Executor {
+    /// Does the steps in order.
+    ///
+    /// # Errors
+    /// The first step that failed; those after it were not tried.
+    pub async fn run(&self, institution: &CreditorInstitution, steps: Vec<Step>) -> Result<()> {
+        for step in steps {
+            match step {
+                Step::AddFinalizer => self.finalizers(institution, true).await?,
+                Step::RemoveFinalizer => self.finalizers(institution, false).await?,
+                Step::ApplyBundle(bundle) => {
+                    let uid = institution.uid().unwrap_or_default();
+                    match self.tenant.apply(&bundle).await {
+                        Ok(response) => self.memory.remember(&uid, Remembered::answered(&bundle, &response)),
+                        Err(tenant::Error::Refused(status)) => {
+                            self.memory.remember(&uid, Remembered::unreadable(&bundle, status.message().to_owned()));
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Step::MarkUnmanaged => {
+                    let uid = institution.uid().unwrap_or_default();
+                    self.tenant.mark_unmanaged(&institution.spec.fiscal_code, &uid).await?;
+                }
+                Step::PatchStatus(patch) => self.patch(patch).await?,
+                Step::PublishEvent(notice) => self.events.publish(&notice).await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds or removes the finalizer; a concurrent change of the object makes the API server refuse, and the next try sees it.
+    async fn finalizers(&self, institution: &CreditorInstitution, present: bool) -> Result<()> {
+        let mut finalizers: Vec<&str> = institution.finalizers().iter().map(String::as_str).collect();
+        finalizers.retain(|finalizer| *finalizer != FINALIZER);
+        if present {
+            finalizers.push(FINALIZER);
+        }
+        let metadata = json!({"resourceVersion": institution.resource_version(), "finalizers": finalizers});
+        let namespace = institution.namespace().unwrap_or_default();
+        let api: Api<CreditorInstitution> = Api::namespaced(self.client.clone(), &namespace);
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        match api.patch_metadata(&institution.name_any(), &params, &patch).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if !present && status.is_not_found() => Ok(()),
+            Err(error) => Err(Error::Finalizer(error)),
+        }
+    }
+
+    async fn patch(&self, patch: StatusPatch) -> Result<()> {
+        let StatusPatch { subject, status } = patch;
+        let resource = subject.kind.resource();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &subject.namespace, &resource);
+        let body = json!({
+            "apiVersion": resource.api_version, "kind": resource.kind,
+            "metadata": {"name": subject.name, "namespace": subject.namespace, "uid": subject.uid},
+            "status": status,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let outcome = api.patch_status(&subject.name, &params, &Patch::Apply(&body)).await;
+        self.metrics.patched(outcome.is_ok());
+        match outcome {
+            Ok(_) => {
+                self.memory.wrote(&subject, status);
+                Ok(())
+            }
+            // The object went meanwhile.
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(source) => Err(Error::Status { subject: subject.to_string(), source }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+//! The objects of the cluster, and which institutions a change of one concerns.
+
+use std::sync::Arc;
+
+use fiorino_crds::{Broker, CreditorInstitution, Iban, PaymentService, ServiceProfile, Station};
+use fiorino_kit::clock::Clock;
+use kube::{
+    ResourceExt as _,
+    runtime::reflector::{ObjectRef, Store},
+};
+
+use crate::runtime::{
+    cache::{Feed, Guarded},
+    queue::InstitutionRef,
+};
+
+/// Every kind, for reading; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Caches {
+    /// The institutions.
+    pub institutions: Store<Guarded<CreditorInstitution>>,
+    /// Their accounts.
+    pub ibans: Store<Guarded<Iban>>,
+    /// Their services.
+    pub services: Store<Guarded<PaymentService>>,
+    /// The platform's stations.
+    pub stations: Store<Guarded<Station>>,
+    /// The platform's brokers.
+    pub brokers: Store<Guarded<Broker>>,
+    /// The catalogue.
+    pub profiles: Store<Guarded<ServiceProfile>>,
+}
+
+/// What fills the caches.
+#[derive(Debug)]
+pub struct Feeds {
+    /// Of the institutions.
+    pub institutions: Feed<CreditorInstitution>,
+    /// Of their accounts.
+    pub ibans: Feed<Iban>,
+    /// Of their services.
+    pub services: Feed<PaymentService>,
+    /// Of the platform's stations.
+    pub stations: Feed<Station>,
+    /// Of the platform's brokers.
+    pub brokers: Feed<Broker>,
+    /// Of the catalogue.
+    pub profiles: Feed<ServiceProfile>,
+}
+
+// === impl Feeds ===
+
+impl Feeds {
+    /// Feeds of `namespaces` (empty: all).
+    pub fn new(namespaces: &[String], clock: &Clock) -> Self {
+        Self {
+            institutions: Feed::new(namespaces, clock.clone()),
+            ibans: Feed::new(namespaces, clock.clone()),
+            services: Feed::new(namespaces, clock.clone()),
+            stations: Feed::new(namespaces, clock.clone()),
+            brokers: Feed::new(namespaces, clock.clone()),
+            profiles: Feed::new(namespaces, clock.clone()),
+        }
+    }
+
+    /// What they fill.
+    pub fn caches(&self) -> Caches {
+        Caches {
+            institutions: self.institutions.store(),
+            ibans: self.ibans.store(),
+            services: self.services.store(),
+            stations: self.stations.store(),
+            brokers: self.brokers.store(),
+            profiles: self.profiles.store(),
+        }
+    }
+}
+
+// === impl Caches ===
+
+impl Caches {
+    /// Waits until every kind was listed; `false` when a feed ended instead.
+    pub async fn filled(&self) -> bool {
+        self.institutions.wait_until_ready().await.is_ok()
+            && self.ibans.wait_until_ready().await.is_ok()
+            && self.services.wait_until_ready().await.is_ok()
+            && self.stations.wait_until_ready().await.is_ok()
+            && self.brokers.wait_until_ready().await.is_ok()
+            && self.profiles.wait_until_ready().await.is_ok()
+    }
+
+    /// Itself, its neighbours (a namespace has one institution), and those whose payments it shares.
+    pub fn touched_by_institution(&self, object: &Guarded<CreditorInstitution>) -> Vec<InstitutionRef> {
+        let mut touched = self.of_namespace(object.namespace().as_deref());
+        touched.push(ObjectRef::from_obj(object));
+        if let Ok(institution) = &object.0 {
+            touched.extend(self.sharing_with(&institution.spec.fiscal_code));
+        }
+        touched
+    }
+
+    /// Its owner, and those who name it as a beneficiary's account.
+    pub fn touched_by_iban(&self, object: &Guarded<Iban>) -> Vec<InstitutionRef> {
+        let namespace = object.namespace();
+        let mut touched = self.of_namespace(namespace.as_deref());
+        let owners = self.institutions.state_filter(|it| it.namespace() == namespace);
+        for owner in owners.iter().filter_map(|owner| owner.0.as_ref().ok()) {
+            touched.extend(self.sharing_with(&owner.spec.fiscal_code));
+        }
+        touched
+    }
+
+    /// Its owner.
+    pub fn touched_by_service(&self, object: &Guarded<PaymentService>) -> Vec<InstitutionRef> {
+        self.of_namespace(object.namespace().as_deref())
+    }
+
+    /// A station, broker or profile of a platform: every institution of it.
+    pub fn touched_by_platform(&self, namespace: Option<&str>) -> Vec<InstitutionRef> {
+        let of_platform = self
+            .institutions
+            .state_filter(|it| it.0.as_ref().is_ok_and(|institution| institution.spec.platform() == namespace));
+        references(&of_platform)
+    }
+
+    /// The institutions that pay shares to this one.
+    fn sharing_with(&self, fiscal_code: &str) -> Vec<InstitutionRef> {
+        let shares =
+            |service: &PaymentService| service.spec.beneficiaries.iter().any(|it| it.fiscal_code == fiscal_code);
+        let services = self.services.state_filter(|it| it.0.as_ref().is_ok_and(shares));
+        services.iter().flat_map(|service| self.of_namespace(service.namespace().as_deref())).collect()
+    }
+
+    fn of_namespace(&self, namespace: Option<&str>) -> Vec<InstitutionRef> {
+        references(&self.institutions.state_filter(|it| it.namespace().as_deref() == namespace))
+    }
+}
+
+fn references(institutions: &[Arc<Guarded<CreditorInstitution>>]) -> Vec<InstitutionRef> {
+    institutions.iter().map(|institution| ObjectRef::from_obj(&**institution)).collect()
+}

@@ -1,0 +1,262 @@
+//! Everything that one institution refers to, as it is at this moment.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use fiorino_crds::{
+    Broker, CreditorInstitution, Iban, PaymentService, ServiceProfile, Station,
+    reference::{ProfileReference, SecretKeyReference},
+    status::ObjectStatus,
+};
+use jiff::civil::Date;
+use kube::{
+    Resource, ResourceExt,
+    core::object::HasStatus,
+    runtime::reflector::{ObjectRef, Store},
+};
+
+use super::{
+    Caches, Memory,
+    secrets::{self, Secrets},
+};
+use crate::runtime::cache::{Guarded, Kind};
+
+/// What a reference leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found<K> {
+    /// Nothing.
+    Missing,
+    /// An object that this version cannot read: why.
+    Unreadable(String),
+    /// The object.
+    Object(Box<K>),
+}
+
+/// A child that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its kind, as in manifests.
+    pub kind: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// Why.
+    pub error: String,
+}
+
+/// What the owner of an account says of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Beneficiary {
+    /// No institution of the platform has this fiscal code.
+    NoInstitution,
+    /// It has no such account.
+    NoAccount,
+    /// The account, and whose it is.
+    Account {
+        /// Legal name of the owner.
+        legal_name: String,
+        /// The account.
+        iban: Box<Iban>,
+    },
+}
+
+/// Fiscal code and name of an account.
+pub type AccountName = (String, String);
+
+/// One institution and what it refers to.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The institution.
+    pub institution: CreditorInstitution,
+    /// The older institution of the same namespace, to which the children belong.
+    pub rival: Option<String>,
+    /// Its accounts, by name.
+    pub ibans: Vec<Iban>,
+    /// Its own services, oldest first.
+    pub services: Vec<PaymentService>,
+    /// Its children that cannot be read.
+    pub unreadable: Vec<Unreadable>,
+    /// Stations of its associations, by name.
+    pub stations: BTreeMap<String, Found<Station>>,
+    /// Their brokers, by name.
+    pub brokers: BTreeMap<String, Found<Broker>>,
+    /// The brokers' subscription keys.
+    pub keys: BTreeMap<SecretKeyReference, secrets::Value>,
+    /// Its profiles, in the order of the manifest.
+    pub profiles: Vec<(ProfileReference, Found<ServiceProfile>)>,
+    /// Accounts of others that its services name.
+    pub beneficiaries: BTreeMap<AccountName, Beneficiary>,
+    /// The legal date.
+    pub today: Date,
+}
+
+/// Reads caches; Secrets by name.
+#[derive(Debug, Clone)]
+pub struct Dereferencer {
+    /// The objects of the cluster.
+    pub caches: Caches,
+    /// The Secrets.
+    pub secrets: Secrets,
+    /// Statuses that were just written.
+    pub memory: Arc<Memory>,
+    /// Namespace of the platform.
+    pub platform: String,
+}
+
+// === impl Dereferencer ===
+
+impl Dereferencer {
+    /// Whether this operator looks after the institution: it is the platform's, or of a platform that nobody knows.
+    pub fn is_ours(&self, institution: &CreditorInstitution) -> bool {
+        let Some(platform) = institution.spec.platform() else { return false };
+        platform == self.platform
+            || self.caches.brokers.find(|broker| broker.namespace().as_deref() == Some(platform)).is_none()
+    }
+
+    /// Everything that the institution refers to.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked for a Secret.
+    pub async fn snapshot(&self, institution: &CreditorInstitution, today: Date) -> kube::Result<Snapshot> {
+        let namespace = institution.namespace().unwrap_or_default();
+        let mut unreadable = Vec::new();
+        let mut ibans = self.children(&self.caches.ibans, &namespace, &mut unreadable);
+        ibans.sort_by_key(ResourceExt::name_any);
+        let mut services = self.children(&self.caches.services, &namespace, &mut unreadable);
+        services.sort_by_key(|service| (service.creation_timestamp(), service.name_any()));
+        let stations = self.stations(institution);
+        let brokers = self.brokers(&stations);
+        let keys = self.keys(&brokers).await?;
+        Ok(Snapshot {
+            institution: institution.clone(),
+            rival: self.rival(institution),
+            beneficiaries: self.beneficiaries(&services),
+            profiles: self.profiles(institution),
+            ibans,
+            services,
+            unreadable,
+            stations,
+            brokers,
+            keys,
+            today,
+        })
+    }
+
+    fn children<K>(&self, store: &Store<Guarded<K>>, namespace: &str, unreadable: &mut Vec<Unreadable>) -> Vec<K>
+    where
+        K: Kind + HasStatus<Status = ObjectStatus>,
+    {
+        let mut children = Vec::new();
+        for child in store.state_filter(|child| child.namespace().as_deref() == Some(namespace)) {
+            match &child.0 {
+                // A child that is being deleted is gone: the bundle removes it.
+                Ok(child) if child.meta().deletion_timestamp.is_some() => {}
+                Ok(child) => children.push(self.fresh(child.clone())),
+                Err(error) => unreadable.push(Unreadable {
+                    kind: K::kind(&()).into_owned(),
+                    name: child.name_any(),
+                    uid: child.uid().unwrap_or_default(),
+                    error: error.error.clone(),
+                }),
+            }
+        }
+        unreadable.sort_by(|left, right| (&left.kind, &left.name).cmp(&(&right.kind, &right.name)));
+        children
+    }
+
+    fn stations(&self, institution: &CreditorInstitution) -> BTreeMap<String, Found<Station>> {
+        let references = institution.spec.associations.iter().map(|association| &association.station_ref);
+        let ours = references.filter(|reference| reference.namespace == self.platform);
+        ours.map(|reference| (reference.name.clone(), self.find(&self.caches.stations, &reference.name))).collect()
+    }
+
+    fn brokers(&self, stations: &BTreeMap<String, Found<Station>>) -> BTreeMap<String, Found<Broker>> {
+        let stations = stations.values().filter_map(|station| match station {
+            Found::Object(station) => Some(&station.spec.broker_ref.name),
+            Found::Missing | Found::Unreadable(_) => None,
+        });
+        stations.map(|name| (name.clone(), self.find(&self.caches.brokers, name))).collect()
+    }
+
+    async fn keys(
+        &self,
+        brokers: &BTreeMap<String, Found<Broker>>,
+    ) -> kube::Result<BTreeMap<SecretKeyReference, secrets::Value>> {
+        let mut keys = BTreeMap::new();
+        for broker in brokers.values() {
+            let Found::Object(broker) = broker else { continue };
+            for product in &broker.spec.subscription_keys {
+                for reference in [&product.primary].into_iter().chain(&product.secondary) {
+                    let value = self.secrets.value(&self.platform, reference).await?;
+                    keys.insert(reference.clone(), value);
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    fn profiles(&self, institution: &CreditorInstitution) -> Vec<(ProfileReference, Found<ServiceProfile>)> {
+        // The API server lets no profile be called otherwise.
+        let name = |reference: &ProfileReference| format!("{}-{}", reference.name, reference.revision);
+        let references = institution.spec.profiles.iter();
+        references.map(|it| (it.clone(), self.find(&self.caches.profiles, &name(it)))).collect()
+    }
+
+    fn beneficiaries(&self, services: &[PaymentService]) -> BTreeMap<AccountName, Beneficiary> {
+        let named = services.iter().flat_map(|service| &service.spec.beneficiaries);
+        named
+            .map(|it| (it.fiscal_code.clone(), it.account.clone()))
+            .map(|name| (name.clone(), self.beneficiary(&name)))
+            .collect()
+    }
+
+    fn beneficiary(&self, (fiscal_code, account): &AccountName) -> Beneficiary {
+        let owner = self.caches.institutions.find(|it| {
+            it.0.as_ref().is_ok_and(|institution| {
+                institution.spec.fiscal_code == *fiscal_code && institution.spec.platform() == Some(&self.platform)
+            })
+        });
+        let Some(Ok(owner)) = owner.as_deref().map(|owner| &owner.0) else { return Beneficiary::NoInstitution };
+        let key = ObjectRef::new(account).within(&owner.namespace().unwrap_or_default());
+        match self.caches.ibans.get(&key).as_deref().map(|iban| &iban.0) {
+            Some(Ok(iban)) => {
+                Beneficiary::Account { legal_name: owner.spec.legal_name.clone(), iban: Box::new(iban.clone()) }
+            }
+            Some(Err(_)) | None => Beneficiary::NoAccount,
+        }
+    }
+
+    /// The oldest other institution of the namespace, if it is older than this one.
+    fn rival(&self, institution: &CreditorInstitution) -> Option<String> {
+        let age = |it: &Guarded<CreditorInstitution>| (it.creation_timestamp(), it.name_any());
+        let own = (institution.creation_timestamp(), institution.name_any());
+        let neighbours = self.caches.institutions.state_filter(|it| it.namespace() == institution.namespace());
+        let oldest = neighbours.into_iter().min_by_key(|it| age(it))?;
+        (age(&oldest) < own).then(|| oldest.name_any())
+    }
+
+    /// An object of the platform.
+    fn find<K>(&self, store: &Store<Guarded<K>>, name: &str) -> Found<K>
+    where
+        K: Kind + HasStatus<Status = ObjectStatus>,
+    {
+        match store.get(&ObjectRef::new(name).within(&self.platform)).as_deref().map(|object| &object.0) {
+            None => Found::Missing,
+            Some(Err(error)) => Found::Unreadable(error.error.clone()),
+            Some(Ok(object)) => Found::Object(Box::new(self.fresh(object.clone()))),
+        }
+    }
+
+    /// With the status that was just written, where the watch has not brought it back yet.
+    fn fresh<K>(&self, mut object: K) -> K
+    where
+        K: Resource + HasStatus<Status = ObjectStatus>,
+    {
+        let version = object.resource_version().unwrap_or_default();
+        let written = self.memory.written(&object.uid().unwrap_or_default(), &version);
+        if let Some(status) = written.and_then(|status| serde_json::from_value(status).ok()) {
+            *object.status_mut() = Some(status);
+        }
+        object
+    }
+}

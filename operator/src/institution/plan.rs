@@ -1,0 +1,135 @@
+//! What is to be done, as data. Pure: the same world gives the same steps, and a world that is right gives none.
+
+use fiorino_crds::{CreditorInstitution, FINALIZER, PAUSED, RELEASE};
+use fiorino_proto::config::v1::InstitutionStatus;
+use kube::ResourceExt as _;
+use serde_json::Value;
+
+use super::{
+    bundle::{Bundle, is_set},
+    memory::Remembered,
+    subject::Subject,
+};
+
+/// One step; they are done in order, and the first failure ends them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Holds the deletion of the institution until tenant knows of it.
+    AddFinalizer,
+    /// Makes tenant's configuration what the bundle says.
+    ApplyBundle(Box<Bundle>),
+    /// The manifest is being deleted: tenant serves on.
+    MarkUnmanaged,
+    /// Writes the status of an object.
+    PatchStatus(StatusPatch),
+    /// Tells what changed.
+    PublishEvent(Notice),
+    /// Lets the deletion go on.
+    RemoveFinalizer,
+}
+
+/// A whole status.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusPatch {
+    /// Whose.
+    pub subject: Subject,
+    /// `status`.
+    pub status: Value,
+}
+
+/// An Event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// About what.
+    pub subject: Subject,
+    /// Somebody should look at it.
+    pub warning: bool,
+    /// What happened, as a code.
+    pub reason: String,
+    /// To what it happened: the type of the condition.
+    pub action: String,
+    /// What happened, in words.
+    pub note: String,
+}
+
+/// What tenant knows of the institution.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Knowledge {
+    /// Tenant does not answer.
+    Away,
+    /// It was never applied, or the fiscal code is another object's.
+    Never,
+    /// As tenant has it.
+    Known(Box<InstitutionStatus>),
+}
+
+// === impl Knowledge ===
+
+impl Knowledge {
+    /// From tenant's answer about the fiscal code of the institution with `uid`.
+    pub fn of(answer: Option<InstitutionStatus>, uid: &str) -> Self {
+        match answer {
+            Some(status) if status.uid == uid => Self::Known(Box::new(status)),
+            Some(_) | None => Self::Never,
+        }
+    }
+
+    /// What tenant has, if it is this object's.
+    pub fn known(&self) -> Option<&InstitutionStatus> {
+        match self {
+            Self::Known(status) => Some(status),
+            Self::Away | Self::Never => None,
+        }
+    }
+}
+
+/// What brings tenant's configuration to what the manifest says.
+pub fn plan(
+    institution: &CreditorInstitution,
+    bundle: Option<&Bundle>,
+    remembered: Option<&Remembered>,
+    knowledge: &Knowledge,
+) -> Vec<Step> {
+    let held = institution.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    if institution.metadata.deletion_timestamp.is_some() {
+        return deletion(institution, held);
+    }
+    let Some(bundle) = bundle else { return Vec::new() };
+    if is_set(institution.annotations(), PAUSED) || matches!(knowledge, Knowledge::Away) {
+        return Vec::new();
+    }
+    let mut steps = Vec::new();
+    if !held {
+        steps.push(Step::AddFinalizer);
+    }
+    if !in_place(bundle, remembered, knowledge) {
+        steps.push(Step::ApplyBundle(Box::new(bundle.clone())));
+    }
+    steps
+}
+
+fn deletion(institution: &CreditorInstitution, held: bool) -> Vec<Step> {
+    if !held {
+        return Vec::new();
+    }
+    if is_set(institution.annotations(), RELEASE) {
+        let notice = Notice {
+            subject: Subject::of(institution),
+            warning: true,
+            reason: "Released".to_owned(),
+            action: "Release".to_owned(),
+            note: format!("the annotation {RELEASE} let the manifest go although tenant may not know of it"),
+        };
+        return vec![Step::RemoveFinalizer, Step::PublishEvent(notice)];
+    }
+    vec![Step::MarkUnmanaged, Step::RemoveFinalizer]
+}
+
+/// Tenant took exactly this bundle, has it still, and serves the institution as managed.
+fn in_place(bundle: &Bundle, remembered: Option<&Remembered>, knowledge: &Knowledge) -> bool {
+    let Some((remembered, known)) = remembered.zip(knowledge.known()) else { return false };
+    remembered.settled()
+        && remembered.digest == bundle.digest()
+        && known.managed
+        && known.config_seq >= remembered.config_seq
+}

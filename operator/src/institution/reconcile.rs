@@ -1,0 +1,260 @@
+//! The reconcile of one institution, as a table of contents.
+
+use std::{sync::Arc, time::Duration};
+
+use fiorino_crds::{
+    CreditorInstitution, InstitutionStatus, Reason,
+    condition::{ConditionStatus, ConditionType},
+};
+use fiorino_kit::{clock::Clock, error::chain};
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use kube::{
+    ResourceExt as _,
+    core::error_boundary::InvalidObject,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
+use rand::RngExt as _;
+
+use super::{
+    Memory, Remembered,
+    apply::{self, Executor},
+    dereference::{Dereferencer, Snapshot},
+    plan::{Knowledge, Notice, Step, plan},
+    status::{self, Facts},
+    subject::{Subject, SubjectKind},
+    validate::{Rules, Validated, validate},
+};
+use crate::{
+    backoff::Backoffs,
+    metrics::{Metrics, Outcome},
+    runtime::{cache::Guarded, queue::Queue},
+    tenant,
+};
+
+/// While replicas have not acknowledged, tenant tells when they have; behind that stands this.
+const PENDING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why a reconcile is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server could not be asked for a Secret.
+    #[error("failed to read a secret")]
+    Secret(#[source] kube::Error),
+    /// A step failed.
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    /// Tenant does not answer: everything that could be told was told.
+    #[error("failed to ask tenant")]
+    Tenant(#[source] tenant::Error),
+}
+
+/// What every reconcile shares.
+#[derive(Debug)]
+pub struct Context {
+    /// Reads.
+    pub dereferencer: Dereferencer,
+    /// Judges.
+    pub rules: Rules,
+    /// Writes.
+    pub executor: Executor,
+    /// Remembers.
+    pub memory: Arc<Memory>,
+    /// Waits after failures.
+    pub backoffs: Arc<Backoffs>,
+    /// Measures.
+    pub metrics: Metrics,
+    /// What waits.
+    pub queue: Queue,
+    /// How often an institution is looked at when nothing changes.
+    pub resync: Duration,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// Brings one institution to what its manifest says, and its status to what is true.
+///
+/// # Errors
+/// What is tried again after a pause ([`Context::after`]).
+pub async fn reconcile(object: Arc<Guarded<CreditorInstitution>>, ctx: Arc<Context>) -> Result<Action, Error> {
+    ctx.queue.begun(&ObjectRef::from_obj(&*object));
+    let institution = match &object.0 {
+        Ok(institution) => institution,
+        Err(broken) => return Ok(ctx.tell_unreadable(broken).await),
+    };
+    if !ctx.dereferencer.is_ours(institution) {
+        return Ok(Action::await_change());
+    }
+    let started = ctx.clock.monotonic();
+    let outcome = ctx.reconcile(institution).await;
+    let label = outcome.as_ref().map_or(Outcome::Failed, |(outcome, _)| *outcome);
+    ctx.metrics.reconciled(label, ctx.clock.monotonic().saturating_sub(started));
+    let (outcome, wait) = outcome?;
+    let uid = institution.uid().unwrap_or_default();
+    if outcome == Outcome::Stalled {
+        return Ok(Action::requeue(ctx.pause(&uid, institution.metadata.generation.unwrap_or_default())));
+    }
+    ctx.backoffs.succeeded(&uid);
+    Ok(Action::requeue(wait))
+}
+
+// === impl Context ===
+
+impl Context {
+    async fn reconcile(&self, institution: &CreditorInstitution) -> Result<(Outcome, Duration), Error> {
+        let uid = institution.uid().unwrap_or_default();
+        let today = self.clock.today();
+        let snapshot = self.dereferencer.snapshot(institution, today).await.map_err(Error::Secret)?;
+        let validated = validate(&snapshot, &self.rules);
+
+        let deleting = institution.metadata.deletion_timestamp.is_some();
+        if !deleting {
+            let nothing = Knowledge::Never;
+            let steps = self.told(institution, &validated, &nothing, today, status::first);
+            self.executor.run(institution, steps).await?;
+        }
+
+        let (knowledge, trouble) = if deleting { (Knowledge::Never, None) } else { self.ask(institution, &uid).await };
+        let remembered = self.memory.remembered(&uid);
+        let steps = plan(institution, validated.bundle.as_ref(), remembered.as_ref(), &knowledge);
+        let changes = steps.iter().any(|step| matches!(step, Step::ApplyBundle(_)));
+        let done = self.executor.run(institution, steps).await;
+        let (knowledge, trouble) = match done {
+            Err(apply::Error::Tenant(error)) => (Knowledge::Away, Some(error)),
+            Err(error) => return Err(error.into()),
+            Ok(()) if deleting => return Ok((Outcome::Done, self.resync())),
+            Ok(()) if changes => self.ask(institution, &uid).await,
+            Ok(()) => (knowledge, trouble),
+        };
+
+        let steps = self.told(institution, &validated, &knowledge, today, status::last);
+        self.executor.run(institution, steps).await?;
+        if let Some(trouble) = trouble {
+            return Err(Error::Tenant(trouble));
+        }
+        let stalled = self.told(institution, &validated, &knowledge, today, status::stalled);
+        Ok(self.conclude(&snapshot, &validated, &knowledge, stalled))
+    }
+
+    /// Calls one of [`status`]'s functions with the facts as they are now.
+    fn told<T>(
+        &self,
+        institution: &CreditorInstitution,
+        validated: &Validated,
+        knowledge: &Knowledge,
+        today: Date,
+        tell: impl FnOnce(&Facts<'_>) -> T,
+    ) -> T {
+        let uid = institution.uid().unwrap_or_default();
+        let answer = self.memory.remembered(&uid);
+        let answer =
+            answer.zip(validated.bundle.as_ref()).map(|(answer, bundle)| Remembered::still_about(answer, bundle));
+        let mut report = validated.report.clone();
+        report.refresh(|subject| self.memory.written(&subject.uid, &subject.resource_version));
+        tell(&Facts {
+            institution,
+            previous: &self.previous(institution),
+            report: &report,
+            held_back: validated.bundle.is_none(),
+            answer: answer.as_ref(),
+            knowledge,
+            now: self.clock.now(),
+            today,
+        })
+    }
+
+    /// The status that the institution has, also when the watch has not brought the latest one back yet.
+    fn previous(&self, institution: &CreditorInstitution) -> InstitutionStatus {
+        let version = institution.resource_version().unwrap_or_default();
+        let written = self.memory.written(&institution.uid().unwrap_or_default(), &version);
+        let written = written.and_then(|status| serde_json::from_value(status).ok());
+        written.or_else(|| institution.status.clone()).unwrap_or_default()
+    }
+
+    async fn ask(&self, institution: &CreditorInstitution, uid: &str) -> (Knowledge, Option<tenant::Error>) {
+        match self.executor.tenant.institution(&institution.spec.fiscal_code).await {
+            Ok(answer) => (Knowledge::of(answer, uid), None),
+            Err(error) => (Knowledge::Away, Some(error)),
+        }
+    }
+
+    fn conclude(
+        &self,
+        snapshot: &Snapshot,
+        validated: &Validated,
+        knowledge: &Knowledge,
+        stalled: bool,
+    ) -> (Outcome, Duration) {
+        if stalled {
+            return (Outcome::Stalled, self.resync());
+        }
+        let mut wait = self.resync();
+        if knowledge.known().is_some_and(status::is_pending) {
+            wait = wait.min(PENDING_INTERVAL);
+        }
+        if !snapshot.beneficiaries.is_empty() {
+            wait = wait.min(until_midnight(self.clock.now()));
+        }
+        let wrong = validated.report.draft().status != ConditionStatus::True;
+        (if wrong { Outcome::Invalid } else { Outcome::Done }, wait)
+    }
+
+    /// An object that this version cannot read is told once, and disturbs nobody.
+    async fn tell_unreadable(&self, broken: &InvalidObject) -> Action {
+        let uid = broken.metadata.uid.clone().unwrap_or_default();
+        let subject = Subject {
+            kind: SubjectKind::CreditorInstitution,
+            namespace: broken.metadata.namespace.clone().unwrap_or_default(),
+            name: broken.metadata.name.clone().unwrap_or_default(),
+            uid: uid.clone(),
+            generation: broken.metadata.generation.unwrap_or_default(),
+            resource_version: broken.metadata.resource_version.clone().unwrap_or_default(),
+            conditions: Vec::new(),
+            observed_generation: None,
+        };
+        self.metrics.reconciled(Outcome::Invalid, Duration::ZERO);
+        if self.memory.is_news(&uid, &broken.error) {
+            tracing::error!(
+                namespace = subject.namespace,
+                name = subject.name,
+                error = broken.error,
+                "failed to read an institution"
+            );
+            let note =
+                format!("the operator cannot read this object ({}): correct it or upgrade the operator", broken.error);
+            let (reason, action) = (Reason::InvalidField.to_string(), ConditionType::Validated.to_string());
+            self.executor.events.publish(&Notice { subject, warning: true, reason, action, note }).await;
+        }
+        Action::await_change()
+    }
+
+    /// How long to wait after a failure.
+    pub fn after(&self, object: &Guarded<CreditorInstitution>, error: &Error) -> Action {
+        let (uid, generation) =
+            (object.uid().unwrap_or_default(), kube::Resource::meta(object).generation.unwrap_or_default());
+        let pause = self.pause(&uid, generation);
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(namespace, name, pause_ms, error = chain(error), "failed to reconcile");
+        Action::requeue(pause)
+    }
+
+    fn pause(&self, uid: &str, generation: i64) -> Duration {
+        let pause = self.backoffs.failed(uid, generation);
+        self.metrics.backed_off(pause);
+        pause
+    }
+
+    /// +-25 %, so that institutions are not looked at all at once.
+    fn resync(&self) -> Duration {
+        self.resync.saturating_mul(rand::rng().random_range(75..=125)) / 100
+    }
+}
+
+/// A beneficiary's number may change with the legal date.
+fn until_midnight(now: Timestamp) -> Duration {
+    let rome = TimeZone::get("Europe/Rome").unwrap_or(TimeZone::UTC);
+    let here = now.to_zoned(rome);
+    let next = here.checked_add(1.day()).and_then(|next| next.start_of_day());
+    let seconds = next.map(|next| next.timestamp().as_second() - now.as_second()).unwrap_or_default();
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default() + 1)
+}

@@ -1,0 +1,5 @@
+//! What keeps the operator running: who leads, what is watched, what is to be reconciled.
+
+pub mod cache;
+pub mod lease;
+pub mod queue;

@@ -1,0 +1,50 @@
+//! Tenant says which institutions' status may read differently now.
+
+use std::{collections::HashSet, time::Duration};
+
+use fiorino_kit::{backoff::Backoff, error::chain};
+use fiorino_proto::config::v1::WatchChangesResponse;
+use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
+use tokio_util::sync::CancellationToken;
+
+use super::{Result, Tenant};
+use crate::{institution::Caches, runtime::queue::Queue};
+
+/// Between two attempts to open the stream: a restart of tenant is noticed at once, a long outage is no load.
+const DELAYS: Backoff = Backoff { min: Duration::from_millis(200), max: Duration::from_secs(5), jitter: 25 };
+
+/// Follows the stream until `token` is cancelled; a broken one is opened again. The first message of each says `all`, so that nothing is
+/// missed in between.
+pub async fn run(tenant: Tenant, caches: Caches, queue: Queue, token: CancellationToken) {
+    let mut retry = DELAYS.retry();
+    loop {
+        let followed = token.run_until_cancelled(follow(&tenant, &caches, &queue, || retry.reset())).await;
+        match followed {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!(error = chain(&error), "failed to watch tenant's changes"),
+        }
+        if token.run_until_cancelled(retry.wait()).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn follow(tenant: &Tenant, caches: &Caches, queue: &Queue, mut connected: impl FnMut()) -> Result<()> {
+    let mut changes = tenant.changes().await?;
+    while let Some(change) = changes.message().await? {
+        connected();
+        wake(&change, caches, queue).await;
+    }
+    Ok(())
+}
+
+async fn wake(change: &WatchChangesResponse, caches: &Caches, queue: &Queue) {
+    let uids: HashSet<&str> = change.uids.iter().map(String::as_str).collect();
+    let concerned = caches
+        .institutions
+        .state_filter(|institution| change.all || institution.uid().is_some_and(|uid| uids.contains(uid.as_str())));
+    for institution in concerned {
+        queue.push(ObjectRef::from_obj(&*institution)).await;
+    }
+}

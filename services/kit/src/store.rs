@@ -1,0 +1,154 @@
+//! PostgreSQL: a pool per class of work, transactions, names of broken constraints.
+
+use std::time::Duration;
+
+use opentelemetry::{KeyValue, global, metrics::AsyncInstrument};
+use sqlx::{PgPool, Postgres, Transaction, migrate::Migrator, postgres::PgPoolOptions};
+
+use crate::options::DatabaseOptions;
+
+const CONNECTION_LIFETIME: Duration = Duration::from_mins(30);
+const CONNECTION_IDLE: Duration = Duration::from_mins(5);
+const STATEMENTS_PREPARED: usize = 256;
+
+/// After this long the server ends a transaction in which nothing happens: a replica that hangs holds no locks.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+
+/// Limits of one pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Class {
+    /// Shown in `pg_stat_activity` and in metrics: `verify`, `receipts`, `batch`, `config`.
+    pub name: &'static str,
+    /// Largest number of connections.
+    pub max: u32,
+    /// Longest wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// Longest run of one statement.
+    pub statement_timeout: Duration,
+}
+
+/// A pool for one class of work with the timeouts of the options. Connects when first used, so that a database that is away does
+/// not keep a process from starting.
+///
+/// # Errors
+/// Only when the URL cannot be parsed.
+pub fn connect(options: &DatabaseOptions, class: &'static str, max: u32) -> sqlx::Result<PgPool> {
+    connect_class(
+        options,
+        Class {
+            name: class,
+            max,
+            acquire_timeout: options.acquire_timeout(),
+            statement_timeout: options.statement_timeout(),
+        },
+    )
+}
+
+/// A pool with timeouts of its own.
+///
+/// # Errors
+/// Only when the URL cannot be parsed.
+pub fn connect_class(options: &DatabaseOptions, class: Class) -> sqlx::Result<PgPool> {
+    let connection = options
+        .database_url
+        .connect_options()?
+        .application_name(class.name)
+        .statement_cache_capacity(STATEMENTS_PREPARED)
+        .options([
+            ("statement_timeout", class.statement_timeout.as_millis().to_string()),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.as_millis().to_string()),
+        ]);
+    let pool = PgPoolOptions::new()
+        .max_connections(class.max)
+        .acquire_timeout(class.acquire_timeout)
+        // A round trip per statement for what `max_lifetime` and an error give as well (engineering.md 5.7).
+        .test_before_acquire(false)
+        .max_lifetime(CONNECTION_LIFETIME)
+        .idle_timeout(CONNECTION_IDLE)
+        .connect_lazy_with(connection);
+    observe(&pool, class);
+    Ok(pool)
+}
+
+/// Gauges of a pool: connections in use, idle, and at most.
+fn observe(pool: &PgPool, class: Class) {
+    let meter = global::meter("fiorino");
+    let (counted, label) = (pool.clone(), KeyValue::new("db.client.connection.pool.name", class.name));
+    let observe = move |observer: &dyn AsyncInstrument<u64>| {
+        let idle = u64::try_from(counted.num_idle()).unwrap_or_default();
+        let states = [("idle", idle), ("used", u64::from(counted.size()).saturating_sub(idle))];
+        for (state, count) in states {
+            observer.observe(count, &[label.clone(), KeyValue::new("db.client.connection.state", state)]);
+        }
+    };
+    // The meter keeps the callback, and with it the pool, as long as the process lives.
+    meter
+        .u64_observable_gauge("db.client.connection.count")
+        .with_description("Connections, by pool and state")
+        .with_callback(observe)
+        .build();
+    let label = KeyValue::new("db.client.connection.pool.name", class.name);
+    let most = meter.u64_gauge("db.client.connection.max").with_description("Most connections of a pool").build();
+    most.record(u64::from(class.max), &[label]);
+}
+
+/// Brings the schema up to date with a connection of the owning role; several replicas may do it at once.
+///
+/// # Errors
+/// What the database or the migrator says.
+pub async fn migrate_as_owner(options: &DatabaseOptions, migrator: &Migrator) -> sqlx::Result<()> {
+    let connection = options.migration_url().connect_options()?.application_name("migrate");
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(connection).await?;
+    let migrated = migrate(&pool, migrator).await;
+    pool.close().await;
+    migrated
+}
+
+/// Brings the schema up to date through `pool`.
+///
+/// # Errors
+/// What the database or the migrator says.
+pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> sqlx::Result<()> {
+    migrator.run(pool).await.map_err(Into::into)
+}
+
+/// A transaction under the pool's acquire and statement timeouts; rolled back when dropped.
+///
+/// # Errors
+/// What the pool says: no connection in time, or the database is away.
+#[expect(clippy::disallowed_methods, reason = "the one place that begins transactions")]
+pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    pool.begin().await
+}
+
+/// The name of the constraint that the statement broke.
+pub fn constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error().and_then(|error| error.constraint())
+}
+
+/// Whether trying again can help: the database or a connection is away, busy or shutting down, or transactions got in each other's way
+/// (SQLSTATE classes 08, 40, 53, 57).
+pub fn transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)))
+        }
+        _ => false,
+    }
+}
+
+/// A client span for a statement, named after what it does: `.instrument(store::span("verify notices"))`.
+pub fn span(operation: &'static str) -> tracing::Span {
+    tracing::info_span!(
+        "sql",
+        otel.name = operation,
+        otel.kind = "client",
+        db.system.name = "postgresql",
+        db.operation.name = operation
+    )
+}

@@ -1,0 +1,242 @@
+//! Reads back what pagoPA's registry says of our institutions, and tells tenant (architecture.md 5.5).
+//!
+//! One replica reads, the one that holds the lease; one task per broker, so that a slow registry holds up nobody else.
+
+mod cadence;
+mod client;
+mod contract;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use fiorino_config_client::{Handle, Progress};
+use fiorino_kit::{clock::Clock, lease::LeaseSet, rpc, seal::Unsealer};
+use fiorino_proto::config::v1::{RecordReadbackRequest, config_readback_client::ConfigReadbackClient};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::PgPool;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+pub use self::cadence::Intervals;
+use self::{
+    cadence::{Cadence, Reading},
+    client::{Access, Client},
+    contract::{IbansPage, InstitutionsPage},
+};
+use crate::{
+    metrics::Metrics,
+    projection::{Broker, Projection},
+};
+
+const LEASE: &str = "registry-readback";
+const LEASE_TTL: Duration = Duration::from_secs(10);
+/// How long a whole reading may take: two listings of some thousand lines.
+const READING_TIMEOUT: Duration = Duration::from_mins(5);
+const RECORD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a reading failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("failed to open a subscription key of the broker: seal it to this service's key")]
+    Key(#[from] fiorino_kit::seal::Error),
+    #[error("a subscription key of the broker is no text")]
+    KeyText,
+    #[error(transparent)]
+    Registry(#[from] client::Error),
+    #[error("failed to record the reading: {}", .0.code())]
+    Record(Status),
+    #[error("the reading took longer than {} s", READING_TIMEOUT.as_secs())]
+    TooLong,
+}
+
+/// Reads the registry of every broker; one per process.
+#[derive(Debug, Clone)]
+pub(crate) struct Poller {
+    config: Handle<Projection>,
+    tenant: ConfigReadbackClient<rpc::Channel>,
+    unsealer: Arc<Unsealer>,
+    registry: Client,
+    leases: LeaseSet,
+    clock: Clock,
+    intervals: Intervals,
+    metrics: Metrics,
+}
+
+/// The lease of reading.
+pub(crate) fn leases(pool: PgPool, holder: &str) -> LeaseSet {
+    LeaseSet::new(pool, holder, vec![LEASE.to_owned()], LEASE_TTL)
+}
+
+// === impl Error ===
+
+impl Error {
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Registry(error) => error.retry_after(),
+            Self::Key(_) | Self::KeyText | Self::Record(_) | Self::TooLong => None,
+        }
+    }
+}
+
+// === impl Poller ===
+
+impl Poller {
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(crate) fn new(
+        config: Handle<Projection>,
+        tenant: rpc::Channel,
+        unsealer: Unsealer,
+        leases: LeaseSet,
+        clock: Clock,
+        intervals: Intervals,
+        metrics: Metrics,
+    ) -> client::Result<Self> {
+        Ok(Self {
+            config,
+            tenant: ConfigReadbackClient::new(tenant),
+            unsealer: Arc::new(unsealer),
+            registry: Client::new()?,
+            leases,
+            clock,
+            intervals,
+            metrics,
+        })
+    }
+
+    /// Keeps one task per broker with a registry, until `token` is cancelled.
+    pub(crate) async fn run(self, token: CancellationToken) {
+        let mut progress = self.config.progress();
+        let mut tasks = JoinSet::new();
+        let mut running = BTreeMap::new();
+        loop {
+            self.align(&mut running, &mut tasks, &token);
+            tokio::select! {
+                () = token.cancelled() => break,
+                changed = progress.changed() => if changed.is_err() { break },
+                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Starts what is new, ends what is gone.
+    fn align(
+        &self,
+        running: &mut BTreeMap<String, CancellationToken>,
+        tasks: &mut JoinSet<()>,
+        token: &CancellationToken,
+    ) {
+        let view = self.config.current();
+        let has_registry =
+            |code: &str| view.brokers().get(code).is_some_and(|broker| !broker.backoffice_url.is_empty());
+        running.retain(|code, stop| {
+            let stays = has_registry(code);
+            if !stays {
+                stop.cancel();
+            }
+            stays
+        });
+        for code in view.brokers().keys().filter(|code| has_registry(code)) {
+            if !running.contains_key(code) {
+                let stop = token.child_token();
+                tasks.spawn(self.clone().broker(code.clone(), stop.clone()));
+                running.insert(code.clone(), stop);
+            }
+        }
+    }
+
+    /// Reads one broker's registry again and again.
+    async fn broker(self, code: String, token: CancellationToken) {
+        let mut progress = self.config.progress();
+        let mut cadence = Cadence::new(self.intervals);
+        while let Some(()) = token.run_until_cancelled(self.lease()).await {
+            let seq = progress.borrow_and_update().config_seq;
+            let Some(reading) = token.run_until_cancelled(self.read(&code)).await else { return };
+            let ended = Instant::now();
+            let next = ended + cadence.after(reading);
+            let changed = async {
+                changed_since(&mut progress, seq).await;
+                sleep_until(ended + self.intervals.shortest).await;
+            };
+            tokio::select! {
+                () = token.cancelled() => return,
+                () = sleep_until(next) => {}
+                () = changed => cadence.changed(),
+            }
+        }
+    }
+
+    /// Waits until this replica is the one that reads.
+    async fn lease(&self) {
+        let mut held = self.leases.changed();
+        // An error means that leases ended, and with them the process.
+        if held.wait_for(|names| names.iter().any(|name| name == LEASE)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn read(&self, code: &str) -> Reading {
+        let view = self.config.current();
+        let Some(broker) = view.brokers().get(code) else { return Reading::Settled };
+        let read = tokio::time::timeout(READING_TIMEOUT, self.reading(broker)).await.unwrap_or(Err(Error::TooLong));
+        let (reading, outcome) = match read {
+            Ok(true) => (Reading::Waiting, "waiting"),
+            Ok(false) => (Reading::Settled, "settled"),
+            Err(error) => {
+                let reading = Reading::Failed { retry_after: error.retry_after() };
+                tracing::warn!(
+                    broker = code,
+                    error = &error as &dyn std::error::Error,
+                    "failed to read pagopa's registry, trying again"
+                );
+                (reading, "failed")
+            }
+        };
+        self.metrics.readback(code, outcome);
+        reading
+    }
+
+    /// One complete reading, told to tenant; whether something still waits.
+    #[tracing::instrument(name = "read registry", skip_all, fields(broker = broker.fiscal_code), err(level = "debug"))]
+    async fn reading(&self, broker: &Broker) -> Result<bool, Error> {
+        let access = self.access(broker)?;
+        let read_at = self.clock.now().to_string();
+        let associations = self.registry.list::<InstitutionsPage>(&access).await?;
+        let ibans = self.registry.list::<IbansPage>(&access).await?;
+        tracing::debug!(associations = associations.len(), ibans = ibans.len(), "registry read");
+        let mut request = Request::new(RecordReadbackRequest {
+            broker_fiscal_code: broker.fiscal_code.clone(),
+            read_at,
+            associations,
+            ibans,
+        });
+        request.set_timeout(RECORD_TIMEOUT);
+        let recorded = self.tenant.clone().record_readback(request).await.map_err(Error::Record)?;
+        Ok(recorded.into_inner().waiting)
+    }
+
+    fn access(&self, broker: &Broker) -> Result<Access, Error> {
+        let keys = broker
+            .sealed_keys
+            .iter()
+            .map(|sealed| {
+                let key = self.unsealer.unseal(sealed)?;
+                let text = std::str::from_utf8(key.expose_secret()).map_err(|_| Error::KeyText)?;
+                Ok(SecretString::from(text))
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Access { url: broker.backoffice_url.clone(), broker: broker.fiscal_code.clone(), keys })
+    }
+}
+
+/// Waits until the configuration is another than the one that was read for.
+async fn changed_since(progress: &mut watch::Receiver<Progress>, seq: i64) {
+    if progress.wait_for(|progress| progress.config_seq != seq).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

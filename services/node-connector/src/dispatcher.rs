@@ -1,0 +1,322 @@
+//! From the inbox to tenant: reads the inbox tables alone, so that what is committed is applied, whatever becomes of the replica
+//! that took it in (architecture.md 5.3).
+//!
+//! ```text
+//!  receipt_inbox --(leased shards, <= 256 due rows)--> ApplyReceipts --> applied
+//!        ^                                                 |
+//!        +-- deferred, alone, 1 s doubling to 10 min <-----+-- refused alone
+//! ```
+//!
+//! Tenant away: everything waits, nothing is marked. A row that tenant refuses alone is deferred and blocks nobody.
+
+mod convert;
+mod queue;
+
+use std::{sync::Arc, time::Duration};
+
+use fiorino_domain::case::CaseKind;
+use fiorino_kit::{backoff::Backoff, clock::Clock, lease::LeaseSet, rpc, trace};
+use fiorino_proto::receipts::v1::{ApplyOutcome, ApplyReceiptsRequest, Receipt, receipts_client::ReceiptsClient};
+use sqlx::PgPool;
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Status};
+use tracing::{Instrument as _, Span};
+
+use self::queue::{Due, Queue, Waiting};
+use crate::{
+    addressee::{Resolver, Verdict},
+    metrics::Metrics,
+    projection::{Address, Lookup},
+    receipts::inbox::{Inbox, SHARDS},
+    refused::Refused,
+    tenant,
+};
+
+/// How long an idle dispatcher waits before it looks again for rows of other replicas.
+const POLL: Duration = Duration::from_millis(250);
+/// How long tenant may take for a batch.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long tenant may take for one row.
+const SINGLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// So many rows in a row that take too long: it is tenant, not they.
+const SLOW_MAX: u32 = 2;
+/// Between rounds while tenant or the database is away.
+const AWAY: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(1), jitter: 25 };
+/// Between looks at rows whose addressee waits to be judged, and at the backlog.
+const SWEEP: Duration = Duration::from_secs(2);
+/// How long rows are still applied after shutdown began.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Leases of shards: a dead replica's are taken over within the 5 s of architecture.md.
+const LEASE_TTL: Duration = Duration::from_secs(3);
+
+/// Applies what is in the inbox; one per process.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    queue: Queue,
+    inbox: Inbox,
+    leases: LeaseSet,
+    tenant: ReceiptsClient<rpc::Channel>,
+    resolver: Arc<Resolver>,
+    wake: Arc<Notify>,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+/// Nothing can be done now: try again later.
+#[derive(Debug, thiserror::Error)]
+enum Away {
+    #[error("tenant is away: {}", .0.code())]
+    Tenant(Status),
+    #[error("the inbox is away")]
+    Inbox(#[from] sqlx::Error),
+}
+
+/// The leases of the inbox's shards.
+pub(crate) fn leases(pool: PgPool, holder: &str) -> LeaseSet {
+    LeaseSet::new(pool, holder, (0..SHARDS).map(|shard| format!("receipts/{shard:02}")).collect(), LEASE_TTL)
+}
+
+// === impl Dispatcher ===
+
+impl Dispatcher {
+    pub(crate) fn new(
+        pool: PgPool,
+        leases: LeaseSet,
+        tenant: rpc::Channel,
+        resolver: Arc<Resolver>,
+        wake: Arc<Notify>,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            queue: Queue::new(pool.clone()),
+            inbox: Inbox::new(pool),
+            leases,
+            tenant: ReceiptsClient::new(tenant),
+            resolver,
+            wake,
+            clock,
+            metrics,
+        }
+    }
+
+    /// Applies rows until `token` is cancelled, then once more what is due.
+    pub(crate) async fn run(self, token: CancellationToken) {
+        let mut retry = AWAY.retry();
+        let mut sweep_at = self.clock.monotonic();
+        while !token.is_cancelled() {
+            if self.clock.monotonic() >= sweep_at {
+                self.sweep().await;
+                sweep_at = self.clock.monotonic() + SWEEP;
+            }
+            let pause = match self.round().await {
+                Ok(0) => {
+                    retry.reset();
+                    POLL
+                }
+                Ok(_) => {
+                    retry.reset();
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "failed to apply receipts, trying again");
+                    retry.next_delay()
+                }
+            };
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = self.wake.notified(), if pause == POLL => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        let drained = timeout(DRAIN, async { while matches!(self.round().await, Ok(applied) if applied > 0) {} });
+        if drained.await.is_err() {
+            tracing::warn!("receipts were still due when draining ended: another replica applies them");
+        }
+    }
+
+    /// Applies what is due in the shards held; tells how many rows were worked on.
+    async fn round(&self) -> Result<usize, Away> {
+        let shards = self.shards();
+        if shards.is_empty() {
+            return Ok(0);
+        }
+        let fresh = self.queue.due(&shards).await?;
+        let deferred = self.queue.deferred(&shards).await?;
+        let worked = fresh.len() + deferred.len();
+        self.apply(fresh).await?;
+        self.singly(deferred).await?;
+        Ok(worked)
+    }
+
+    fn shards(&self) -> Vec<i16> {
+        self.leases.held().iter().filter_map(|name| name.rsplit('/').next()?.parse().ok()).collect()
+    }
+
+    /// One call for all; singly when it fails and tenant is there.
+    async fn apply(&self, rows: Vec<Due>) -> Result<(), Away> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        match self.send(&rows, BATCH_TIMEOUT).await {
+            Ok(outcomes) => self.settle(&rows, &outcomes).await,
+            Err(status) if status.code() == Code::Unavailable => Err(Away::Tenant(status)),
+            Err(status) => {
+                tracing::warn!(code = ?status.code(), receipts = rows.len(), "tenant refused a batch, trying each receipt");
+                self.singly(rows).await
+            }
+        }
+    }
+
+    /// Row by row: what fails alone is deferred, unless tenant is away.
+    async fn singly(&self, rows: Vec<Due>) -> Result<(), Away> {
+        let mut slow = 0;
+        for row in rows {
+            let rows = [row];
+            let status = match self.send(&rows, SINGLE_TIMEOUT).await {
+                Ok(outcomes) => {
+                    self.settle(&rows, &outcomes).await?;
+                    slow = 0;
+                    continue;
+                }
+                Err(status) => status,
+            };
+            let late = status.code() == Code::DeadlineExceeded;
+            slow = if late { slow + 1 } else { 0 };
+            if slow >= SLOW_MAX || (tenant::is_away(&status) && !late) {
+                return Err(Away::Tenant(status));
+            }
+            self.defer(&rows[0], &format!("{:?}: {}", status.code(), status.message())).await?;
+        }
+        Ok(())
+    }
+
+    /// Marks rows by what tenant said of them.
+    async fn settle(&self, rows: &[Due], outcomes: &[ApplyOutcome]) -> Result<(), Away> {
+        let (mut applied, mut kept) = (Vec::new(), Vec::new());
+        for (row, outcome) in rows.iter().zip(outcomes) {
+            match name(*outcome) {
+                Some(name) => {
+                    applied.push(row);
+                    self.metrics.applied(name, 1);
+                }
+                None => kept.push(row),
+            }
+        }
+        self.queue.applied(&applied).await?;
+        for row in kept {
+            self.defer(row, "tenant could not apply it").await?;
+        }
+        Ok(())
+    }
+
+    async fn defer(&self, row: &Due, reason: &str) -> sqlx::Result<()> {
+        tracing::error!(
+            institution = row.id_pa,
+            receipt_id = row.receipt_id,
+            version = row.version,
+            attempts = row.attempts + 1,
+            reason,
+            "a receipt could not be applied, trying again later"
+        );
+        self.queue.defer(row, reason).await
+    }
+
+    /// Calls tenant. Each receipt has a span of its own, which continues the trace of the node's call.
+    async fn send(&self, rows: &[Due], limit: Duration) -> Result<Vec<ApplyOutcome>, Status> {
+        let batch = tracing::info_span!("apply receipts", receipts = rows.len());
+        let spans: Vec<Span> = rows.iter().map(|row| row_span(row, &batch)).collect();
+        let receipts = rows
+            .iter()
+            .zip(&spans)
+            .map(|(row, span)| convert::receipt(row, trace::traceparent(span)))
+            .collect::<Result<Vec<Receipt>, _>>()
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let mut request = Request::new(ApplyReceiptsRequest { receipts });
+        request.set_timeout(limit);
+        let call = async { timeout(limit, self.tenant.clone().apply_receipts(request)).await };
+        // A receipt alone: the call itself belongs to the node's trace.
+        let call_span = if let [span] = spans.as_slice() { span.clone() } else { batch };
+        let response = call
+            .instrument(call_span)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("tenant did not answer in time")))?
+            .into_inner();
+        if response.outcomes.len() == rows.len() {
+            Ok(response.outcomes().collect())
+        } else {
+            Err(Status::internal(format!("{} outcomes for {} receipts", response.outcomes.len(), rows.len())))
+        }
+    }
+
+    /// Judges what waits, without the node: it comes again only after an hour. Tells the backlog.
+    async fn sweep(&self) {
+        if let Err(error) = self.judge_waiting().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to judge waiting receipts, trying again");
+        }
+        match self.queue.backlog().await {
+            Ok(backlog) => self.metrics.backlog(backlog),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to measure the inbox"),
+        }
+    }
+
+    async fn judge_waiting(&self) -> sqlx::Result<()> {
+        for row in self.queue.waiting(&self.shards()).await? {
+            let Ok(message) = convert::read(&row.body, row.charset.as_deref()) else { continue };
+            if !self.judge(&row, &Address::from(&message.header)).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// `false`: tenant is away, the others need not be tried.
+    async fn judge(&self, row: &Waiting, address: &Address) -> sqlx::Result<bool> {
+        let verdict = match self.resolver.lookup(address) {
+            Lookup::Associated => Verdict::Ours { associated: true },
+            Lookup::NotAssociated => Verdict::Ours { associated: false },
+            Lookup::Unknown => self.resolver.ask(address, SINGLE_TIMEOUT).await,
+        };
+        match verdict {
+            Verdict::Ours { associated } => {
+                let finding = (!associated).then_some(CaseKind::ReceiptNotAssociated);
+                self.inbox.accept(&row.key(), row.version, finding, false).await?;
+            }
+            Verdict::NeverOurs(stranger) => {
+                self.inbox.refuse(&row.key(), row.version, Refused::stranger(stranger).code, false).await?;
+            }
+            Verdict::Away => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// The span of one receipt: a child of the node's call, linked from the batch.
+fn row_span(row: &Due, batch: &Span) -> Span {
+    let span = tracing::info_span!(
+        parent: None,
+        "apply receipt",
+        institution = row.id_pa,
+        receipt_id = row.receipt_id,
+        version = row.version
+    );
+    if let Some(traceparent) = &row.traceparent {
+        trace::set_parent(&span, traceparent);
+    }
+    if let Some(own) = trace::traceparent(&span) {
+        trace::link(batch, &own);
+    }
+    span
+}
+
+/// For the metric; `None`: tenant did not apply it.
+const fn name(outcome: ApplyOutcome) -> Option<&'static str> {
+    match outcome {
+        ApplyOutcome::Unspecified => None,
+        ApplyOutcome::Applied => Some("applied"),
+        ApplyOutcome::Repeated => Some("repeated"),
+        ApplyOutcome::Case => Some("case"),
+        ApplyOutcome::Beneficiary => Some("beneficiary"),
+    }
+}

@@ -1,0 +1,308 @@
+//! What the node calls: `POST /node/v1/{stationId}`, SOAP 1.1.
+//!
+//! ```text
+//!  listener (mTLS | loopback) -- X-Request-Id -- content type -- body -- read --+-- verify, get, demand: bulkhead "notices"
+//!                                                                              +-- receipts:            bulkhead "receipts"
+//! ```
+//!
+//! Business errors are KO in HTTP 200; what cannot be answered so is a SOAP fault that names rule and remedy.
+
+mod answer;
+mod body;
+pub mod client_auth;
+pub mod listener;
+mod request_id;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::{Path, State},
+    response::Response,
+    routing::post,
+};
+use bytes::Bytes;
+use fiorino_kit::{clock::Clock, trace};
+use fiorino_wire::{
+    self as wire, DemandRequest, Fault, FaultCode, GetPaymentRequest, ReadError, ReceiptMessage, Request, VerifyRequest,
+};
+use http::{HeaderMap, StatusCode};
+use tokio::sync::Semaphore;
+use tracing::Span;
+
+use self::{answer::Answer, body::Reader, listener::Caller, request_id::RequestId};
+use crate::{
+    metrics::Metrics,
+    notices::{self, Notices},
+    receipts::{Arrival, Decision, Receipts},
+    refused::Refused,
+};
+
+/// How much of each class is in work at once, and how long it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls of verify, get and demand in work; more are answered `PAA_SYSTEM_ERROR` at once.
+    pub notices: usize,
+    /// Receipts in work; more are answered 503 at once.
+    pub receipts: usize,
+    /// For a whole answer, from the end of the request's body.
+    pub answer_within: Duration,
+    /// For writing to the inbox, retries included.
+    pub write_within: Duration,
+    /// For the request's body to arrive.
+    pub body_within: Duration,
+}
+
+/// Everything that a call needs.
+#[derive(Debug)]
+pub(crate) struct Front {
+    notices: Arc<Notices>,
+    receipts: Arc<Receipts>,
+    reader: Reader,
+    /// A class that is full or slow takes nothing from the other.
+    notice_slots: Semaphore,
+    receipt_slots: Semaphore,
+    limits: Limits,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+/// A call without its body.
+struct Call {
+    path_station: String,
+    caller: Caller,
+    request_id: RequestId,
+    charset: Option<String>,
+    deadline: Duration,
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    /// The node's KPI is 2 s (architecture.md section 6).
+    fn default() -> Self {
+        Self {
+            notices: 512,
+            receipts: 256,
+            answer_within: Duration::from_millis(1_800),
+            write_within: Duration::from_millis(1_500),
+            body_within: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The routes, with their layers.
+pub(crate) fn router(front: Arc<Front>) -> Router {
+    Router::new()
+        .route("/node/v1/{station_id}", post(call).fallback(method_not_allowed))
+        .fallback(not_found)
+        .with_state(front)
+        .layer(axum::middleware::from_fn(request_id::layer))
+        .layer(trace::http_layer("node"))
+}
+
+async fn call(
+    State(front): State<Arc<Front>>,
+    Path(path_station): Path<String>,
+    Extension(caller): Extension<Caller>,
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let started = front.clock.monotonic();
+    let span = Span::current();
+    let answer = front.answer(&path_station, caller, &request_id, &headers, body).await;
+    let took = front.clock.monotonic().saturating_sub(started);
+    front.metrics.request(answer.op, answer.outcome.name(), answer.fault, took);
+    span.record("otel.name", answer.op);
+    tracing::info!(
+        op = answer.op,
+        outcome = answer.outcome.name(),
+        fault = answer.fault,
+        institution = answer.institution,
+        path_station,
+        request_id = %request_id,
+        took_ms = took.as_millis(),
+        "answered the node"
+    );
+    answer.into_response()
+}
+
+async fn method_not_allowed() -> Response {
+    let answer = Answer::client_fault(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "the method is not allowed",
+        "stations are called with POST",
+    );
+    let mut response = answer.into_response();
+    response.headers_mut().insert(http::header::ALLOW, http::HeaderValue::from_static("POST"));
+    response
+}
+
+async fn not_found() -> Response {
+    let rule = "stations are called at /node/v1/{stationId}: correct the station's URL";
+    Answer::client_fault(StatusCode::NOT_FOUND, "there is nothing at this path", rule).into_response()
+}
+
+// === impl Front ===
+
+impl Front {
+    pub(crate) fn new(
+        notices: Arc<Notices>,
+        receipts: Arc<Receipts>,
+        limits: Limits,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            notices,
+            receipts,
+            reader: Reader::new(wire::Limits::default(), limits.body_within),
+            notice_slots: Semaphore::new(limits.notices),
+            receipt_slots: Semaphore::new(limits.receipts),
+            limits,
+            clock,
+            metrics,
+        }
+    }
+
+    async fn answer(
+        &self,
+        path_station: &str,
+        caller: Caller,
+        request_id: &RequestId,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Answer {
+        let charset = match body::charset(headers) {
+            Ok(charset) => charset,
+            Err(rule) => {
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                return Answer::client_fault(status, "the content type is not supported", rule);
+            }
+        };
+        let whole = match self.reader.read(body, charset.as_deref()).await {
+            Ok(whole) => whole,
+            Err(error) => return Answer::body_fault(error),
+        };
+        let call = Call {
+            path_station: path_station.to_owned(),
+            caller,
+            request_id: request_id.clone(),
+            charset,
+            deadline: self.clock.monotonic() + self.limits.answer_within,
+        };
+        match wire::read_with_charset(&whole.bytes, call.charset.as_deref(), &wire::Limits::default()) {
+            Ok(Request::SendReceipt(message)) => self.receipt(&message, call, whole.bytes.clone()).await,
+            Ok(Request::Verify(request)) => self.verify(&request, &call).await,
+            Ok(Request::GetPayment(request)) => self.get(&request, &call).await,
+            Ok(Request::Demand(request)) => self.demand(&request, &call).await,
+            Err(error) => self.unreadable(&error, call, whole.bytes.clone()).await,
+        }
+    }
+
+    async fn verify(&self, request: &VerifyRequest, call: &Call) -> Answer {
+        let operation = wire::Operation::Verify;
+        let answered = self.notice(self.notices.verify(request, call.of_notice())).await;
+        self.written(operation, &request.header, answered.map(|notice| wire::write_verify(&notice)))
+    }
+
+    async fn get(&self, request: &GetPaymentRequest, call: &Call) -> Answer {
+        let operation = wire::Operation::GetPayment(request.version);
+        let answered = self.notice(self.notices.get(request, call.of_notice())).await;
+        let written = answered.map(|payment| wire::write_get_payment(request.version, &payment));
+        self.written(operation, &request.header, written)
+    }
+
+    /// No service of the national catalogue is offered (pagopa.md 2.8).
+    async fn demand(&self, request: &DemandRequest, call: &Call) -> Answer {
+        let operation = wire::Operation::Demand;
+        let refused = match self.notice(self.notices.check(&request.header, call.of_notice())).await {
+            Ok(()) => Refused::because(FaultCode::Semantica, "idServizio is not offered by this institution"),
+            Err(refused) => refused,
+        };
+        self.written(operation, &request.header, Err(refused))
+    }
+
+    /// Within the class of notices, or at once.
+    async fn notice<T>(&self, work: impl Future<Output = notices::Result<T>>) -> notices::Result<T> {
+        let Ok(_slot) = self.notice_slots.try_acquire() else {
+            self.metrics.overload("notices");
+            return Err(Refused::system_error());
+        };
+        work.await
+    }
+
+    /// The answer as written, unless the writer refuses it: never let an invalid message leave.
+    fn written(
+        &self,
+        operation: wire::Operation,
+        header: &wire::Header,
+        answer: notices::Result<Result<String, wire::Violation>>,
+    ) -> Answer {
+        let refused = match answer {
+            Ok(Ok(body)) => return Answer::ok(operation, &header.id_pa, body),
+            Ok(Err(violation)) => {
+                self.metrics.answer_refused(operation.name());
+                tracing::error!(op = operation.name(), violation = %violation, institution = header.id_pa, "an answer was refused by the writer");
+                Refused::system_error()
+            }
+            Err(refused) => refused,
+        };
+        Answer::ko(operation, &header.id_pa, refused)
+    }
+
+    async fn receipt(&self, message: &ReceiptMessage, call: Call, body: Bytes) -> Answer {
+        let operation = wire::Operation::SendReceipt(message.version);
+        let Ok(_slot) = self.receipt_slots.try_acquire() else {
+            self.metrics.overload("receipts");
+            return Answer::later(operation.name(), "too many receipts at once");
+        };
+        match self.receipts.receive(message, call.arrival(body)).await {
+            Decision::Accepted => {
+                Answer::ok(operation, &message.header.id_pa, wire::write_receipt_accepted(message.version))
+            }
+            Decision::Refused(refused) => Answer::ko(operation, &message.header.id_pa, refused),
+            Decision::Later(reason) => Answer::later(operation.name(), reason),
+        }
+    }
+
+    /// Anything that may be a receipt is kept; the rest is answered in its response element where there is one.
+    async fn unreadable(&self, error: &ReadError, call: Call, body: Bytes) -> Answer {
+        let operation = error.operation();
+        if let ReadError::TooLarge { limit, .. } = error {
+            return Answer::body_fault(body::Error::TooLong { limit: *limit });
+        }
+        if let Some((operation, fault)) = Fault::of(error) {
+            return Answer::fault(operation, &fault);
+        }
+        let Ok(_slot) = self.receipt_slots.try_acquire() else {
+            self.metrics.overload("receipts");
+            return Answer::later(answer::UNKNOWN, "too many receipts at once");
+        };
+        match self.receipts.keep_unreadable(call.arrival(body), &error.to_string()).await {
+            Ok(()) => Answer::unreadable(operation, error),
+            Err(reason) => Answer::later(answer::UNKNOWN, reason),
+        }
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    fn of_notice(&self) -> notices::Call<'_> {
+        notices::Call { path_station: &self.path_station, deadline: self.deadline }
+    }
+
+    fn arrival(self, body: Bytes) -> Arrival {
+        Arrival {
+            peer: self.caller.name.to_string(),
+            request_id: self.request_id.to_string(),
+            path_station: self.path_station,
+            charset: self.charset,
+            body,
+            deadline: self.deadline,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What is accepted as a request's body, before anybody looks into it.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use fiorino_wire::{Limits, operation_of};
+use http::{HeaderMap, header::CONTENT_TYPE};
+use http_body_util::BodyExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Longest body that is read without a slot.
+const SMALL_BYTES: usize = 64 * 1024;
+/// Bodies longer than that in memory at once: with the connections' own small ones they bound what a caller can fill.
+const LARGE_BODIES_MAX: usize = 32;
+
+/// Why a body was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the body is longer than {limit} bytes, the most that is read of this operation")]
+    TooLong { limit: usize },
+    #[error("the body did not arrive within {} s: send it at once", limit.as_secs())]
+    TooSlow { limit: Duration },
+    #[error("the body ended early: send as many bytes as Content-Length says")]
+    Broken,
+    #[error("too many long bodies at once: try again")]
+    Overloaded,
+}
+
+/// Reads bodies within the limits; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    limits: Limits,
+    large: Arc<Semaphore>,
+    time: Duration,
+}
+
+/// A whole body; a long one holds its slot.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) bytes: Bytes,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+/// The charset of an acceptable content type (`None`: not told), or what is wrong with it.
+///
+/// SOAP 1.1 is `text/xml` (pagopa.md 2.1).
+pub(crate) fn charset(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
+    const RULE: &str = "Content-Type must be text/xml; charset=utf-8";
+    let value = headers.get(CONTENT_TYPE).ok_or(RULE)?.to_str().map_err(|_| RULE)?;
+    let mut parts = value.split(';').map(str::trim);
+    if !parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/xml")) {
+        return Err(RULE);
+    }
+    let charset = parts
+        .filter_map(|part| part.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
+        .map(|(_, charset)| charset.trim().trim_matches('"').to_ascii_lowercase());
+    match charset.as_deref() {
+        None | Some("utf-8" | "utf8" | "us-ascii" | "iso-8859-1") => Ok(charset),
+        Some(_) => Err("charset must be utf-8 (us-ascii and iso-8859-1 are read too)"),
+    }
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// `time` for a whole body.
+    pub(crate) fn new(limits: Limits, time: Duration) -> Self {
+        Self { limits, large: Arc::new(Semaphore::new(LARGE_BODIES_MAX)), time }
+    }
+
+    /// # Errors
+    /// See [`Error`].
+    pub(crate) async fn read(&self, body: Body, charset: Option<&str>) -> Result<Whole, Error> {
+        match tokio::time::timeout(self.time, self.collect(body, charset)).await {
+            Ok(read) => read,
+            Err(_) => Err(Error::TooSlow { limit: self.time }),
+        }
+    }
+
+    async fn collect(&self, mut body: Body, charset: Option<&str>) -> Result<Whole, Error> {
+        let mut bytes = BytesMut::new();
+        let mut slot = None;
+        let mut limit = self.limits.request_bytes;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Error::Broken)?.into_data() else { continue };
+            let length = bytes.len() + data.len();
+            if length > limit {
+                limit = self.long_limit(&bytes, charset);
+            }
+            if length > limit {
+                return Err(Error::TooLong { limit });
+            }
+            if length > SMALL_BYTES && slot.is_none() {
+                slot = Some(Arc::clone(&self.large).try_acquire_owned().map_err(|_| Error::Overloaded)?);
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(Whole { bytes: bytes.freeze(), _slot: slot })
+    }
+
+    /// What a body may become that begins like this: only a receipt may be long.
+    fn long_limit(&self, beginning: &[u8], charset: Option<&str>) -> usize {
+        match operation_of(beginning, charset, &self.limits) {
+            Some(operation) if operation.is_receipt() => self.limits.receipt_bytes,
+            _ => self.limits.request_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::HeaderValue;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn headers(content_type: Option<&'static str>) -> HeaderMap {
+        content_type.map(|value| (CONTENT_TYPE, HeaderValue::from_static(value))).into_iter().collect()
+    }
+
+    #[rstest]
+    #[case::usual("text/xml; charset=utf-8", Some("utf-8"))]
+    #[case::upper_case_and_quotes("Text/XML;charset=\"UTF-8\"", Some("utf-8"))]
+    #[case::no_charset("text/xml", None)]
+    #[case::other_parameter("text/xml; action=\"x\"", None)]
+    #[case::latin("text/xml; charset=ISO-8859-1", Some("iso-8859-1"))]
+    fn soap_1_1_is_taken(#[case] content_type: &'static str, #[case] expected: Option<&str>) {
+        assert_eq!(charset(&headers(Some(content_type))).unwrap().as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case::none(None)]
+    #[case::soap_1_2(Some("application/soap+xml; charset=utf-8"))]
+    #[case::multipart(Some("multipart/related; type=\"text/xml\""))]
+    #[case::json(Some("application/json"))]
+    #[case::other_charset(Some("text/xml; charset=utf-16"))]
+    fn anything_else_is_not(#[case] content_type: Option<&'static str>) {
+        assert!(charset(&headers(content_type)).is_err());
+    }
+
+    fn reader() -> Reader {
+        Reader::new(Limits::default(), Duration::from_secs(5))
+    }
+
+    /// As it comes from the network: in pieces.
+    fn body(operation: &str, length: usize) -> Body {
+        let mut bytes = format!(
+            "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>\
+             <p:{operation} xmlns:p=\"http://pagopa-api.pagopa.gov.it/pa/paForNode.xsd\">"
+        )
+        .into_bytes();
+        bytes.resize(length, b' ');
+        let pieces: Vec<_> = bytes.chunks(16 * 1024).map(|piece| Ok::<_, Infallible>(piece.to_vec())).collect();
+        Body::from_stream(futures::stream::iter(pieces))
+    }
+
+    #[rstest]
+    #[case::verify("paVerifyPaymentNoticeReq", Limits::default().request_bytes)]
+    #[case::receipt("paSendRTV2Request", Limits::default().receipt_bytes)]
+    #[case::unknown("nonsense", Limits::default().request_bytes)]
+    #[tokio::test]
+    async fn a_body_has_the_limit_of_its_operation(#[case] operation: &str, #[case] limit: usize) {
+        assert_eq!(reader().read(body(operation, limit), None).await.unwrap().bytes.len(), limit);
+        assert_eq!(reader().read(body(operation, limit + 1), None).await.unwrap_err(), Error::TooLong { limit });
+    }
+
+    #[tokio::test]
+    async fn long_bodies_are_bounded_and_short_ones_go_on() {
+        let reader = reader();
+        let long = || reader.read(body("paSendRTReq", SMALL_BYTES + 1), None);
+        let mut held = Vec::new();
+        for _ in 0..LARGE_BODIES_MAX {
+            held.push(long().await.unwrap());
+        }
+        assert_eq!(long().await.unwrap_err(), Error::Overloaded);
+        assert!(reader.read(body("paVerifyPaymentNoticeReq", SMALL_BYTES), None).await.is_ok());
+        held.pop();
+        assert!(long().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_given_up() {
+        let reader = Reader::new(Limits::default(), Duration::from_millis(20));
+        let stuck = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, Infallible>>());
+        assert!(matches!(reader.read(stuck, None).await, Err(Error::TooSlow { .. })));
+    }
+}

@@ -1,0 +1,33 @@
+//! The node-connector: what the pagoPA node calls.
+//!
+//! ```text
+//!  node --paVerify, paGetPayment--> http --> notices --VerifyMany, ActivateMany--> tenant
+//!  node --paSendRT(V2)-----------> http --> receipts --> PostgreSQL inbox --> dispatcher --ApplyReceipts--> tenant
+//!  pagoPA's Backoffice <--read-- backoffice --RecordReadback--> tenant
+//!  tenant --ConfigStream--> projection: whose is a message?
+//! ```
+//!
+//! It never decides whether a debt is payable: tenant does. A receipt is committed before it is judged and answered after.
+//! [`Service`] puts the parts together; `main.rs` runs one.
+
+mod addressee;
+mod backoffice;
+mod config;
+mod database;
+mod dispatcher;
+mod http;
+mod metrics;
+mod notices;
+pub mod projection;
+mod receipts;
+mod refused;
+mod service;
+mod tenant;
+
+pub use backoffice::Intervals;
+pub use config::{NodeOptions, Options};
+pub use http::{Limits, client_auth, listener};
+pub use service::{Addresses, Error, Service, Tuning};
+
+/// The schema of the node-connector's database.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

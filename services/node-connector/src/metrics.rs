@@ -1,0 +1,110 @@
+//! What is measured, named in one place (pagopa.md 9.3). Prometheus shows counters with `_total`.
+
+use std::time::Duration;
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Gauge, Histogram},
+};
+
+/// Bounds of `pa_request_seconds`: the node's KPI is 2 s, its timeouts are 7 and 15 s.
+const SECONDS: [f64; 8] = [0.05, 0.1, 0.3, 0.5, 1.0, 2.0, 7.0, 15.0];
+
+/// The instruments of this service; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    requests: Counter<u64>,
+    seconds: Histogram<f64>,
+    overloads: Counter<u64>,
+    refused_answers: Counter<u64>,
+    addressees: Counter<u64>,
+    repetitions: Counter<u64>,
+    unreadable: Counter<u64>,
+    inbox_lag: Gauge<f64>,
+    waiting: Gauge<u64>,
+    deferred: Gauge<u64>,
+    applied: Counter<u64>,
+    readbacks: Counter<u64>,
+}
+
+/// What waits in the inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Backlog {
+    /// Age of the oldest receipt that is not applied, in seconds.
+    pub(crate) lag_seconds: f64,
+    /// Receipts whose addressee could not be judged yet.
+    pub(crate) waiting: u64,
+    /// Receipts that tenant refused alone and that are tried again.
+    pub(crate) deferred: u64,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let meter = opentelemetry::global::meter("fiorino-node-connector");
+        let counter = |name, text| meter.u64_counter(name).with_description(text).build();
+        let gauge = |name, text| meter.u64_gauge(name).with_description(text).build();
+        Self {
+            requests: counter("pa_requests", "Calls of the node, by operation, outcome and fault"),
+            seconds: meter
+                .f64_histogram("pa_request_seconds")
+                .with_description("Time from the request's head to its answer, in seconds")
+                .with_boundaries(SECONDS.to_vec())
+                .build(),
+            overloads: counter("pa_overloads", "Calls answered at once because their class was full"),
+            refused_answers: counter("pa_answers_refused", "Answers that the writer refused: alarm"),
+            addressees: counter("addressees_asked", "Addressees that were asked of tenant, by result"),
+            repetitions: counter("receipts_retry_observed", "Equal repetitions of a receipt"),
+            unreadable: counter("receipts_unreadable", "Bodies in which no receipt was found: alarm"),
+            inbox_lag: meter
+                .f64_gauge("receipts_inbox_lag")
+                .with_description("Age of the oldest receipt that is not applied, in seconds")
+                .build(),
+            waiting: gauge("receipts_waiting", "Receipts whose addressee could not be judged yet"),
+            deferred: gauge("receipts_deferred", "Receipts that tenant refused alone and that are tried again: alarm"),
+            applied: counter("receipts_applied", "Receipts that tenant took, by outcome"),
+            readbacks: counter("registry_readbacks", "Readings of pagoPA's registry, by broker and outcome"),
+        }
+    }
+
+    pub(crate) fn request(&self, op: &'static str, outcome: &'static str, fault: &'static str, took: Duration) {
+        let op = KeyValue::new("op", op);
+        self.seconds.record(took.as_secs_f64(), std::slice::from_ref(&op));
+        self.requests.add(1, &[op, KeyValue::new("outcome", outcome), KeyValue::new("fault", fault)]);
+    }
+
+    pub(crate) fn overload(&self, class: &'static str) {
+        self.overloads.add(1, &[KeyValue::new("class", class)]);
+    }
+
+    pub(crate) fn answer_refused(&self, op: &'static str) {
+        self.refused_answers.add(1, &[KeyValue::new("op", op)]);
+    }
+
+    pub(crate) fn addressee(&self, result: &'static str) {
+        self.addressees.add(1, &[KeyValue::new("result", result)]);
+    }
+
+    pub(crate) fn repetition(&self) {
+        self.repetitions.add(1, &[]);
+    }
+
+    pub(crate) fn unreadable(&self) {
+        self.unreadable.add(1, &[]);
+    }
+
+    pub(crate) fn backlog(&self, backlog: Backlog) {
+        self.inbox_lag.record(backlog.lag_seconds, &[]);
+        self.waiting.record(backlog.waiting, &[]);
+        self.deferred.record(backlog.deferred, &[]);
+    }
+
+    pub(crate) fn applied(&self, outcome: &'static str, count: u64) {
+        self.applied.add(count, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn readback(&self, broker: &str, outcome: &'static str) {
+        self.readbacks.add(1, &[KeyValue::new("broker", broker.to_owned()), KeyValue::new("outcome", outcome)]);
+    }
+}

@@ -1,0 +1,340 @@
+//! Receipts: committed, then judged, then answered (architecture.md 5.3).
+//!
+//! ```text
+//!  paSendRT(V2) -- read --+-- Batcher -- raw message + row, one commit --+-- new, addressee known: OK
+//!                         |                                             +-- new, unknown: ask tenant: OK | KO | 503
+//!                         |                                             +-- key seen: equal = KO, other content = new version
+//!                         +-- unreadable: kept by its hash, 500
+//! ```
+//!
+//! What is in the inbox is applied by the [dispatcher](crate::dispatcher), whatever the node was answered.
+
+pub(crate) mod inbox;
+mod insert;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use fiorino_domain::case::CaseKind;
+use fiorino_kit::{
+    backoff::Backoff,
+    batch::{BatchError, Batcher},
+    clock::Clock,
+    store, trace,
+};
+use fiorino_wire::{FaultCode, ReceiptMessage};
+use jiff::Unit;
+use tokio::{sync::Notify, time::timeout};
+use uuid::Uuid;
+
+use self::inbox::{Inbox, Key, NewReceipt, RawMessage, Row, Stored};
+use crate::{
+    addressee::{Resolver, Verdict},
+    database,
+    metrics::Metrics,
+    projection::{Address, Lookup},
+    refused::Refused,
+};
+
+/// Inserts in flight.
+const LANES: usize = 2;
+const BATCH_MAX: usize = 64;
+/// Receipts that wait for an insert; more are answered 503 at once.
+const QUEUE_MAX: usize = 256;
+/// Between attempts to write.
+const RETRY: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_millis(400), jitter: 25 };
+/// Longest write of one batch: whoever waits has given up by then, or tries again.
+const WRITE_LIMIT: Duration = Duration::from_millis(1_200);
+/// What is left to tenant for judging at least, once the message is committed.
+const ASK_MIN: Duration = Duration::from_millis(300);
+
+/// Takes receipts in; one per process.
+#[derive(Debug)]
+pub(crate) struct Receipts {
+    resolver: Arc<Resolver>,
+    inbox: Inbox,
+    inserts: Batcher<NewReceipt, Inserted, sqlx::Error>,
+    /// Wakes the dispatcher.
+    wake: Arc<Notify>,
+    clock: Clock,
+    metrics: Metrics,
+    /// Time for writing, retries included.
+    write_within: Duration,
+}
+
+/// A call as the HTTP front knows it.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// Name of the caller.
+    pub(crate) peer: String,
+    pub(crate) request_id: String,
+    /// Station in the URL.
+    pub(crate) path_station: String,
+    /// Of the content type.
+    pub(crate) charset: Option<String>,
+    pub(crate) body: Bytes,
+    /// When the answer must be on its way, in monotonic time.
+    pub(crate) deadline: Duration,
+}
+
+/// What the node is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// OK: it is safe.
+    Accepted,
+    /// KO: it is safe, and need not come again.
+    Refused(Refused),
+    /// 503: it must come again.
+    Later(&'static str),
+}
+
+/// What an insert found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inserted {
+    New,
+    /// The key was there: only the raw message was added.
+    Known,
+    /// The database is away: nothing is known to be written.
+    Away,
+}
+
+/// Why a write did not happen.
+#[derive(Debug)]
+struct NotWritten(&'static str);
+
+// === impl Receipts ===
+
+impl Receipts {
+    pub(crate) fn new(
+        resolver: Arc<Resolver>,
+        inbox: Inbox,
+        wake: Arc<Notify>,
+        clock: Clock,
+        metrics: Metrics,
+        write_within: Duration,
+    ) -> Self {
+        let tables = inbox.clone();
+        let inserts = Batcher::new(LANES, BATCH_MAX, QUEUE_MAX, move |batch| insert(tables.clone(), batch));
+        Self { resolver, inbox, inserts, wake, clock, metrics, write_within }
+    }
+
+    /// Takes a readable receipt in.
+    pub(crate) async fn receive(&self, message: &ReceiptMessage, arrival: Arrival) -> Decision {
+        let address = Address::from(&message.header);
+        let lookup = self.resolver.lookup(&address);
+        let deadline = arrival.deadline;
+        let new = self.new_receipt(message, lookup, arrival);
+        let stored = match self.write(deadline, || self.store(&new)).await {
+            Ok(stored) => stored,
+            Err(NotWritten(reason)) => return Decision::Later(reason),
+        };
+        match stored {
+            Stored::Added(_) if new.judged => self.accepted(),
+            Stored::Added(version) => self.judge(&new, version, &address, deadline).await,
+            Stored::Own(row) if row.waiting => self.judge(&new, row.version, &address, deadline).await,
+            Stored::Own(_) => self.accepted(),
+            Stored::Equal(row) => {
+                self.metrics.repetition();
+                self.repeated(&new, &row, &address, deadline).await
+            }
+        }
+    }
+
+    /// Keeps a body in which no receipt was found: alarm.
+    pub(crate) async fn keep_unreadable(&self, arrival: Arrival, reason: &str) -> Result<(), &'static str> {
+        self.metrics.unreadable();
+        let deadline = arrival.deadline;
+        let message = self.raw(arrival);
+        tracing::error!(reason, bytes = message.body.len(), path_station = message.path_station, "unreadable message");
+        let kept = self.write(deadline, || async { Ok(self.inbox.unreadable(&message, reason).await?) }).await;
+        kept.map_err(|NotWritten(reason)| reason)
+    }
+
+    fn new_receipt(&self, message: &ReceiptMessage, lookup: Lookup, arrival: Arrival) -> NewReceipt {
+        let findings = [
+            (!message.findings.is_empty(), CaseKind::ReceiptSchema),
+            (arrival.path_station != message.header.id_station, CaseKind::ReceiptPathMismatch),
+            (lookup == Lookup::NotAssociated, CaseKind::ReceiptNotAssociated),
+        ];
+        NewReceipt {
+            key: Key { id_pa: message.header.id_pa.clone(), receipt_id: message.receipt.receipt_id.clone() },
+            content_hash: message.business_hash,
+            judged: lookup != Lookup::Unknown,
+            findings: findings.into_iter().filter_map(|(found, kind)| found.then_some(kind)).collect(),
+            traceparent: trace::current_traceparent(),
+            message: self.raw(arrival),
+        }
+    }
+
+    fn raw(&self, arrival: Arrival) -> RawMessage {
+        let now = self.clock.now();
+        RawMessage {
+            id: Uuid::now_v7(),
+            // PostgreSQL keeps microseconds, and rows find their message by this.
+            received_at: now.round(Unit::Microsecond).unwrap_or(now),
+            peer: arrival.peer,
+            request_id: arrival.request_id,
+            path_station: arrival.path_station,
+            charset: arrival.charset,
+            body: arrival.body,
+        }
+    }
+
+    /// Commits the raw message and its row.
+    async fn store(&self, new: &NewReceipt) -> Result<Stored, Failed> {
+        match self.inserts.call(new.clone()).await {
+            Ok(Inserted::New) => Ok(Stored::Added(1)),
+            Ok(Inserted::Known) => Ok(self.inbox.compare(new).await?),
+            Ok(Inserted::Away) => Err(Failed::Away),
+            Err(BatchError::Overloaded) => {
+                self.metrics.overload("receipts");
+                Err(Failed::Overloaded)
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "failed to insert a receipt");
+                Err(Failed::Broken)
+            }
+        }
+    }
+
+    fn accepted(&self) -> Decision {
+        self.wake.notify_one();
+        Decision::Accepted
+    }
+
+    /// A repetition: a duplicate only when the node had its final answer.
+    async fn repeated(&self, new: &NewReceipt, row: &Row, address: &Address, deadline: Duration) -> Decision {
+        let undecided = row.waiting || row.refusal.is_some();
+        if undecided && !new.judged {
+            return self.judge_again(new, row, address, deadline).await;
+        }
+        if row.refusal.is_some() {
+            return self.accept_again(new, deadline).await;
+        }
+        if undecided || !row.answered {
+            return self.accept(&new.key, row.version, None, deadline).await;
+        }
+        Decision::Refused(Refused::new(FaultCode::ReceiptDuplicata))
+    }
+
+    async fn judge_again(&self, new: &NewReceipt, row: &Row, address: &Address, deadline: Duration) -> Decision {
+        if row.refusal.is_none() {
+            return self.judge(new, row.version, address, deadline).await;
+        }
+        match self.ask(address, deadline).await {
+            Verdict::Ours { .. } => self.accept_again(new, deadline).await,
+            Verdict::NeverOurs(stranger) => Decision::Refused(Refused::stranger(stranger)),
+            Verdict::Away => Decision::Later("the addressee is unknown and cannot be asked for now"),
+        }
+    }
+
+    /// The addressee is not known here: tenant decides.
+    async fn judge(&self, new: &NewReceipt, version: i32, address: &Address, deadline: Duration) -> Decision {
+        match self.ask(address, deadline).await {
+            Verdict::Ours { associated } => {
+                let finding = (!associated).then_some(CaseKind::ReceiptNotAssociated);
+                self.accept(&new.key, version, finding, deadline).await
+            }
+            Verdict::NeverOurs(stranger) => {
+                let refused = Refused::stranger(stranger);
+                let code = refused.code;
+                let refuse = || async { Ok(self.inbox.refuse(&new.key, version, code, true).await?) };
+                match self.write(deadline + ASK_MIN, refuse).await {
+                    Ok(()) => {
+                        self.wake.notify_one();
+                        Decision::Refused(refused)
+                    }
+                    Err(NotWritten(reason)) => Decision::Later(reason),
+                }
+            }
+            Verdict::Away => Decision::Later("the addressee is unknown and cannot be asked for now"),
+        }
+    }
+
+    async fn ask(&self, address: &Address, deadline: Duration) -> Verdict {
+        self.resolver.ask(address, self.left(deadline).max(ASK_MIN)).await
+    }
+
+    async fn accept(&self, key: &Key, version: i32, finding: Option<CaseKind>, deadline: Duration) -> Decision {
+        let accept = || async { Ok(self.inbox.accept(key, version, finding, true).await?) };
+        match self.write(deadline + ASK_MIN, accept).await {
+            Ok(()) => self.accepted(),
+            Err(NotWritten(reason)) => Decision::Later(reason),
+        }
+    }
+
+    async fn accept_again(&self, new: &NewReceipt, deadline: Duration) -> Decision {
+        let new = NewReceipt { judged: true, ..new.clone() };
+        let accept = || async { Ok(self.inbox.accept_again(&new).await?) };
+        match self.write(deadline + ASK_MIN, accept).await {
+            Ok(()) => self.accepted(),
+            Err(NotWritten(reason)) => Decision::Later(reason),
+        }
+    }
+
+    fn left(&self, deadline: Duration) -> Duration {
+        deadline.saturating_sub(self.clock.monotonic())
+    }
+
+    /// Tries until it is written or the time for writing is over.
+    async fn write<T, Written>(&self, deadline: Duration, attempt: impl Fn() -> Written) -> Result<T, NotWritten>
+    where
+        Written: Future<Output = Result<T, Failed>>,
+    {
+        let within = self.left(deadline).min(self.write_within);
+        let tried = timeout(within, async {
+            let mut retry = RETRY.retry();
+            loop {
+                match attempt().await {
+                    Ok(written) => return Ok(written),
+                    Err(Failed::Away) => retry.wait().await,
+                    Err(Failed::Overloaded) => return Err(NotWritten("too many receipts at once")),
+                    Err(Failed::Broken) => return Err(NotWritten("the receipt could not be stored")),
+                }
+            }
+        });
+        tried.await.unwrap_or_else(|_| {
+            tracing::error!("failed to write to the inbox in time: the database is away or too slow");
+            Err(NotWritten("the inbox did not answer in time"))
+        })
+    }
+}
+
+/// Why one attempt to write failed.
+#[derive(Debug)]
+enum Failed {
+    /// Trying again can help.
+    Away,
+    Overloaded,
+    /// Trying again cannot help: told in the log.
+    Broken,
+}
+
+// === impl Failed ===
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        if store::transient(&error) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to write to the inbox, trying again");
+            return Self::Away;
+        }
+        tracing::error!(error = &error as &dyn std::error::Error, "failed to write to the inbox");
+        Self::Broken
+    }
+}
+
+/// A batch of inserts. What may be one row's fault is an error: the batch is then tried singly.
+async fn insert(inbox: Inbox, batch: Vec<NewReceipt>) -> sqlx::Result<Vec<Inserted>> {
+    match database::within(WRITE_LIMIT, inbox.insert(&batch)).await {
+        Ok(rows) => Ok(rows.into_iter().map(|new| if new { Inserted::New } else { Inserted::Known }).collect()),
+        Err(error) if store::transient(&error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                receipts = batch.len(),
+                "failed to insert receipts"
+            );
+            Ok(batch.iter().map(|_| Inserted::Away).collect())
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,229 @@
+//! The inbox tables: raw messages, and one row per receipt and version.
+
+use bytes::Bytes;
+use fiorino_domain::case::CaseKind;
+use fiorino_kit::store;
+use fiorino_wire::FaultCode;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sha2::{Digest as _, Sha256};
+use sqlx::{PgConnection, PgPool};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::insert::{insert_batch, insert_version};
+
+/// Shards of the inbox: each is leased to one replica's dispatcher.
+pub(crate) const SHARDS: i16 = 16;
+
+/// A receipt on its way into the inbox.
+#[derive(Debug, Clone)]
+pub(crate) struct NewReceipt {
+    pub(crate) key: Key,
+    pub(crate) content_hash: [u8; 32],
+    /// The addressee is known: the row is to be applied. Otherwise it waits to be judged.
+    pub(crate) judged: bool,
+    pub(crate) findings: Vec<CaseKind>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) message: RawMessage,
+}
+
+/// What identifies a receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) id_pa: String,
+    pub(crate) receipt_id: String,
+}
+
+/// A message as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct RawMessage {
+    pub(crate) id: Uuid,
+    pub(crate) received_at: Timestamp,
+    pub(crate) peer: String,
+    pub(crate) request_id: String,
+    pub(crate) path_station: String,
+    pub(crate) charset: Option<String>,
+    pub(crate) body: Bytes,
+}
+
+/// A row that was in the inbox before.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct Row {
+    pub(crate) version: i32,
+    content_hash: Vec<u8>,
+    message_id: Uuid,
+    /// The addressee was never judged.
+    pub(crate) waiting: bool,
+    /// A final answer was decided for the node.
+    pub(crate) answered: bool,
+    pub(crate) refusal: Option<String>,
+}
+
+/// What became of a receipt in the inbox.
+#[derive(Debug, Clone)]
+pub(crate) enum Stored {
+    /// A row of its own, with this version.
+    Added(i32),
+    /// The row of this very message: an earlier attempt had worked, although its answer was lost.
+    Own(Row),
+    /// A row with the same business fields was there.
+    Equal(Row),
+}
+
+/// The database's side of the inbox; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Inbox {
+    pool: PgPool,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// The shard of every version of the receipt.
+    pub(crate) fn shard(&self) -> i16 {
+        let digest =
+            Sha256::new().chain_update(&self.id_pa).chain_update([0]).chain_update(&self.receipt_id).finalize();
+        i16::from(digest[0]) % SHARDS
+    }
+}
+
+// === impl Inbox ===
+
+impl Inbox {
+    pub(crate) const fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Commits raw messages and, where the key is new, rows: one statement, one commit. Tells which messages got a row.
+    pub(crate) async fn insert(&self, batch: &[NewReceipt]) -> sqlx::Result<Vec<bool>> {
+        let mut inserted = insert_batch(&self.pool, batch).instrument(store::span("insert receipts")).await?;
+        inserted.sort_unstable();
+        Ok(batch.iter().map(|new| inserted.binary_search(&new.message.id).is_ok()).collect())
+    }
+
+    /// Compares a receipt, whose raw message is committed, with the versions that are there; adds one when all differ.
+    pub(crate) async fn compare(&self, new: &NewReceipt) -> sqlx::Result<Stored> {
+        let mut tx = store::begin(&self.pool).await?;
+        lock(&mut tx, &new.key).await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            "select version, content_hash, message_id, state = 'waiting' as waiting, answered, refusal \
+             from receipt_inbox where id_pa = $1 and receipt_id = $2 order by version",
+        )
+        .bind(&new.key.id_pa)
+        .bind(&new.key.receipt_id)
+        .fetch_all(&mut *tx)
+        .instrument(store::span("compare receipt"))
+        .await?;
+        let latest = rows.last().map_or(0, |row| row.version);
+        let stored = if let Some(own) = rows.iter().find(|row| row.message_id == new.message.id) {
+            Stored::Own(own.clone())
+        } else if let Some(equal) = rows.iter().rfind(|row| row.content_hash == new.content_hash) {
+            Stored::Equal(equal.clone())
+        } else {
+            let finding = (latest > 0).then_some(CaseKind::ReceiptVersion);
+            Stored::Added(insert_version(&mut tx, new, latest + 1, finding).await?)
+        };
+        tx.commit().await?;
+        Ok(stored)
+    }
+
+    /// Adds a version although an equal one is there: that one was refused, and is accepted now.
+    pub(crate) async fn accept_again(&self, new: &NewReceipt) -> sqlx::Result<()> {
+        let mut tx = store::begin(&self.pool).await?;
+        lock(&mut tx, &new.key).await?;
+        let (latest, accepted): (i32, bool) = sqlx::query_as(
+            "select max(version), bool_or(content_hash = $3 and refusal is null) \
+             from receipt_inbox where id_pa = $1 and receipt_id = $2",
+        )
+        .bind(&new.key.id_pa)
+        .bind(&new.key.receipt_id)
+        .bind(&new.content_hash[..])
+        .fetch_one(&mut *tx)
+        .instrument(store::span("accept receipt again"))
+        .await?;
+        if !accepted {
+            insert_version(&mut tx, new, latest + 1, None).await?;
+        }
+        tx.commit().await
+    }
+
+    /// The addressee is ours: the row is to be applied, if it was not already. `answered`: the node is answered OK.
+    pub(crate) async fn accept(
+        &self,
+        key: &Key,
+        version: i32,
+        finding: Option<CaseKind>,
+        answered: bool,
+    ) -> sqlx::Result<()> {
+        sqlx::query(
+            "update receipt_inbox set answered = answered or $5, \
+             state = case state when 'waiting' then 'ready' else state end, \
+             findings = case state when 'waiting' then findings || $4 else findings end \
+             where id_pa = $1 and receipt_id = $2 and version = $3 and (state = 'waiting' or not answered)",
+        )
+        .bind(&key.id_pa)
+        .bind(&key.receipt_id)
+        .bind(version)
+        .bind(codes(finding.as_slice()))
+        .bind(answered)
+        .execute(&self.pool)
+        .instrument(store::span("accept receipt"))
+        .await
+        .map(drop)
+    }
+
+    /// The addressee was never ours: the row goes to tenant as a case, and the node is answered KO.
+    pub(crate) async fn refuse(&self, key: &Key, version: i32, fault: FaultCode, answered: bool) -> sqlx::Result<()> {
+        sqlx::query(
+            "update receipt_inbox set state = 'ready', answered = $6, refusal = $4, findings = findings || $5 \
+             where id_pa = $1 and receipt_id = $2 and version = $3 and state = 'waiting'",
+        )
+        .bind(&key.id_pa)
+        .bind(&key.receipt_id)
+        .bind(version)
+        .bind(fault.as_str())
+        .bind(codes(&[CaseKind::AddresseeNeverOurs]))
+        .bind(answered)
+        .execute(&self.pool)
+        .instrument(store::span("refuse receipt"))
+        .await
+        .map(drop)
+    }
+
+    /// A body in which no receipt was found: kept once, counted.
+    pub(crate) async fn unreadable(&self, message: &RawMessage, reason: &str) -> sqlx::Result<()> {
+        sqlx::query(
+            "insert into unreadable_message as known \
+             (sha256, first_seen_at, last_seen_at, seen, peer, request_id, path_station, reason, body) \
+             values ($1, $2, $2, 1, $3, $4, $5, $6, $7) \
+             on conflict (sha256) do update set last_seen_at = excluded.last_seen_at, seen = known.seen + 1",
+        )
+        .bind(&Sha256::digest(&message.body)[..])
+        .bind(message.received_at.to_sqlx())
+        .bind(&message.peer)
+        .bind(&message.request_id)
+        .bind(&message.path_station)
+        .bind(reason)
+        .bind(&message.body[..])
+        .execute(&self.pool)
+        .instrument(store::span("keep unreadable message"))
+        .await
+        .map(drop)
+    }
+}
+
+/// Versions of a receipt are added one after the other: what is read after this statement is all there is.
+async fn lock(connection: &mut PgConnection, key: &Key) -> sqlx::Result<()> {
+    sqlx::query("select from receipt_inbox where id_pa = $1 and receipt_id = $2 and version = 1 for update")
+        .bind(&key.id_pa)
+        .bind(&key.receipt_id)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Codes as a text array.
+fn codes(findings: &[CaseKind]) -> Vec<&'static str> {
+    findings.iter().map(CaseKind::as_str).collect()
+}

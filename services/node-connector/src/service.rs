@@ -1,0 +1,237 @@
+//! The process's parts, put together: also inside a test.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use fiorino_config_client::{Client, Handle};
+use fiorino_kit::{
+    admin::Readiness,
+    clock::Clock,
+    lease::LeaseSet,
+    rpc,
+    seal::{self, Unsealer},
+    tls::{self, Identity},
+};
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::{
+    addressee::Resolver,
+    backoffice::{self, Intervals, Poller},
+    config::Options,
+    database::{self, Pools},
+    dispatcher::{self, Dispatcher},
+    http::{
+        self, Front, Limits,
+        listener::{self, Listener},
+    },
+    metrics::Metrics,
+    notices::Notices,
+    projection::Projection,
+    receipts::{Receipts, inbox::Inbox},
+};
+
+/// How long the start waits for the database: without it verify and get are answered all the same.
+const SCHEMA_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is fixed in production and moved by tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tuning {
+    /// Of the node's calls.
+    pub limits: Limits,
+    /// Of reading pagoPA's registry.
+    pub readback: Intervals,
+}
+
+/// The process, listening.
+#[derive(Debug)]
+pub struct Service {
+    pools: Pools,
+    listeners: Vec<Listener>,
+    front: Arc<Front>,
+    config: Client<Projection>,
+    whole: Handle<Projection>,
+    dispatcher: Dispatcher,
+    poller: Poller,
+    leases: [LeaseSet; 2],
+    /// The schema could not be brought up to date yet.
+    late_schema: Option<Options>,
+    readiness: Readiness,
+    addresses: Addresses,
+}
+
+/// Where the node's calls are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Mutual TLS.
+    pub mtls: Option<SocketAddr>,
+    /// Plain HTTP on loopback.
+    pub plain: Option<SocketAddr>,
+}
+
+/// Why the process cannot start, or broke.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Certificates of the mesh.
+    #[error("failed to load the identity in the mesh")]
+    Identity(#[from] tls::Error),
+    /// Tenant's endpoints.
+    #[error("failed to prepare the channel to tenant")]
+    Channel(#[from] rpc::Error),
+    /// The database's URL, or a migration that does not apply.
+    #[error("failed to prepare the database")]
+    Database(#[from] sqlx::Error),
+    /// The key that opens sealed values.
+    #[error("failed to load the unsealing key")]
+    UnsealKey(#[from] seal::Error),
+    /// A listener for the node.
+    #[error("failed to open a listener for the node")]
+    Listener(#[from] listener::Error),
+    /// The client that reads the registry.
+    #[error("failed to prepare the client of the backoffice")]
+    Backoffice(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Loads identity and keys, brings the schema up to date (or goes on trying), loads the saved configuration and listens.
+    ///
+    /// # Errors
+    /// What waiting does not mend: certificates, URLs, a broken migration, a taken port.
+    pub async fn start(options: Options, tuning: Tuning, clock: Clock, readiness: Readiness) -> Result<Self, Error> {
+        let identity = Identity::load(&options.tls)?;
+        let unsealer = Unsealer::from_file(&options.unseal_key)?;
+        let tenant = rpc::connect(&options.tenant_endpoints, "tenant", &identity, "node-connector")?;
+        let pools = Pools::new(&options.database)?;
+        let (listeners, addresses) = listeners(&options).await?;
+        let schema = timeout(SCHEMA_PATIENCE, database::migrate(&options.database)).await;
+        let late_schema = schema.map_or(Ok(Some(options.clone())), |migrated| migrated.map(|()| None))?;
+
+        let follow = fiorino_config_client::Options::new("node-connector", &options.replica);
+        let (whole, config) = Client::load(follow, Projection, pools.config.clone(), tenant.clone()).await;
+        let metrics = Metrics::new();
+        let resolver = Arc::new(Resolver::new(whole.clone(), tenant.clone(), clock.clone(), metrics.clone()));
+        let holder = format!("{}-{}", options.replica, Uuid::new_v4());
+        let leases =
+            [dispatcher::leases(pools.config.clone(), &holder), backoffice::leases(pools.config.clone(), &holder)];
+        let wake = Arc::new(Notify::new());
+        let front = front(&pools, &resolver, &tenant, &wake, tuning.limits, &clock, &metrics);
+        let dispatcher = Dispatcher::new(
+            pools.dispatch.clone(),
+            leases[0].clone(),
+            tenant.clone(),
+            resolver,
+            wake,
+            clock.clone(),
+            metrics.clone(),
+        );
+        let poller = Poller::new(whole.clone(), tenant, unsealer, leases[1].clone(), clock, tuning.readback, metrics)
+            .map_err(|error| Error::Backoffice(error.into()))?;
+        readiness.set("listener", true);
+        Ok(Self {
+            pools,
+            listeners,
+            front,
+            config,
+            whole,
+            dispatcher,
+            poller,
+            leases,
+            late_schema,
+            readiness,
+            addresses,
+        })
+    }
+
+    /// Where the node's calls are taken.
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Serves until `token` is cancelled, then drains: calls first, then what they left in the inbox, then the leases.
+    pub async fn run(self, token: CancellationToken) {
+        let Self { pools, listeners, front, config, whole, dispatcher, poller, leases, late_schema, readiness, .. } =
+            self;
+        let (work, background) = (CancellationToken::new(), CancellationToken::new());
+        let (calls, working, behind) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
+        for listener in listeners {
+            calls.spawn(listener.serve(http::router(Arc::clone(&front)), token.clone()));
+        }
+        working.spawn(dispatcher.run(work.clone()));
+        working.spawn(poller.run(work.clone()));
+        behind.spawn(config.run(background.clone()));
+        for lease in leases {
+            let token = background.clone();
+            behind.spawn(async move { lease.run(token).await });
+        }
+        if let Some(options) = late_schema {
+            let token = background.clone();
+            behind.spawn(async move { token.run_until_cancelled(prepare_late(&options)).await });
+        }
+        let ready = async move {
+            whole.whole().await;
+            readiness.set("configuration", true);
+        };
+        behind.spawn(background.clone().run_until_cancelled_owned(ready));
+        for (tracker, then) in [(calls, Some(work)), (working, Some(background)), (behind, None)] {
+            tracker.close();
+            tracker.wait().await;
+            if let Some(next) = then {
+                next.cancel();
+            }
+        }
+        pools.close().await;
+    }
+}
+
+async fn listeners(options: &Options) -> Result<(Vec<Listener>, Addresses), Error> {
+    let mut listeners = Vec::new();
+    let mut addresses = Addresses { mtls: None, plain: None };
+    if let Some((address, files)) = options.node.mtls() {
+        let listener = Listener::mtls(address, &files).await?;
+        addresses.mtls = Some(listener.address());
+        listeners.push(listener);
+    }
+    if let Some(address) = options.node.plain_listen {
+        let listener = Listener::plain(address).await?;
+        addresses.plain = Some(listener.address());
+        listeners.push(listener);
+    }
+    Ok((listeners, addresses))
+}
+
+fn front(
+    pools: &Pools,
+    resolver: &Arc<Resolver>,
+    tenant: &rpc::Channel,
+    wake: &Arc<Notify>,
+    limits: Limits,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Arc<Front> {
+    let notices = Notices::new(Arc::clone(resolver), tenant, clock.clone(), metrics.clone());
+    let inbox = Inbox::new(pools.receipts.clone());
+    let receipts = Receipts::new(
+        Arc::clone(resolver),
+        inbox,
+        Arc::clone(wake),
+        clock.clone(),
+        metrics.clone(),
+        limits.write_within,
+    );
+    Arc::new(Front::new(Arc::new(notices), Arc::new(receipts), limits, clock.clone(), metrics.clone()))
+}
+
+/// The database was away at the start.
+async fn prepare_late(options: &Options) {
+    match database::migrate(&options.database).await {
+        Ok(()) => tracing::info!("schema brought up to date"),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "failed to bring the schema up to date: receipts are answered 503"
+            );
+        }
+    }
+}

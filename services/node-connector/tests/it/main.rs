@@ -1,0 +1,18 @@
+//! The node-connector against a strict fake of tenant, a real PostgreSQL and the official schema.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bulkheads;
+mod configuration;
+mod deadlines;
+mod dispatch;
+mod faults;
+mod http_rules;
+mod mtls;
+mod notices;
+mod process;
+mod readback;
+mod receipts;
+mod rig;
+mod storage;
+mod telemetry;

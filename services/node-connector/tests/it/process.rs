@@ -1,0 +1,85 @@
+//! The binary: options, probes, metrics, signals.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use fiorino_test_support::{Process, Spec, eventually, free_port};
+
+use crate::rig::{
+    Rig, SOON,
+    messages::{self, NOTICE, Receipt},
+};
+
+/// Flags of a replica of the rig.
+fn flags(rig: &Rig, plain: u16, admin: u16) -> Vec<String> {
+    let file = |path: &Path| path.display().to_string();
+    let mesh = rig.mesh.identity("node-connector");
+    [
+        ("plain-listen", format!("127.0.0.1:{plain}")),
+        ("admin-listen", format!("127.0.0.1:{admin}")),
+        ("tenant-endpoints", rig.tenant.endpoint()),
+        ("database-url", rig.db.url.clone()),
+        ("tls-cert", file(&mesh.cert)),
+        ("tls-key", file(&mesh.key)),
+        ("tls-ca", file(&mesh.ca)),
+        ("unseal-key", file(&rig.mesh.dir().join("unseal.key"))),
+        ("replica", "node-connector-0".to_owned()),
+    ]
+    .map(|(flag, value)| format!("--{flag}={value}"))
+    .into()
+}
+
+#[tokio::test]
+async fn the_process_serves_tells_its_metrics_and_drains() {
+    let rig = Rig::start().await;
+    let (plain, admin) = (free_port().unwrap(), free_port().unwrap());
+    let log = rig.mesh.dir().join("node-connector.log");
+    let program = env!("CARGO_BIN_EXE_fiorino-node-connector");
+    let mut process = Process::spawn(&Spec::new(program, &log).args(flags(&rig, plain, admin))).unwrap();
+    let http = reqwest::Client::new();
+    let probe = async |path: &str| http.get(format!("http://127.0.0.1:{admin}{path}")).send().await;
+    eventually(SOON, async || {
+        let status = probe("/readyz").await?.status();
+        ensure!(status.is_success(), "{status}");
+        Ok(())
+    })
+    .await
+    .with_context(|| process.log_tail(20))
+    .unwrap();
+
+    for message in [messages::verify(&rig.names, NOTICE), Receipt::new(&rig.names, "r1").write()] {
+        let url = format!("http://127.0.0.1:{plain}/node/v1/{}", rig.names.station);
+        let answer = http.post(url).header("Content-Type", "text/xml").body(message).send().await.unwrap();
+        assert!(answer.text().await.unwrap().contains("<outcome>OK</outcome>"));
+    }
+    let metrics = probe("/metrics").await.unwrap().text().await.unwrap();
+    let counted = |name: &str, labels: &[&str]| {
+        let lines = metrics.lines().filter(|line| line.starts_with(name));
+        lines.filter(|line| labels.iter().all(|label| line.contains(label))).count()
+    };
+    for op in ["op=\"paVerifyPaymentNotice\"", "op=\"paSendRTV2\""] {
+        assert_eq!(counted("pa_requests_total{", &[op, "outcome=\"OK\"", "fault=\"\""]), 1, "{metrics}");
+        assert_eq!(counted("pa_request_seconds_bucket{", &[op, "le=\"2\""]), 1, "{metrics}");
+    }
+    assert_eq!(counted("receipts_inbox_lag", &[]), 1, "{metrics}");
+
+    let ended = process.stop().unwrap();
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(ended.success(), "{log}");
+    assert!(!log.contains("RSSMRA80A01H501U") && !log.contains("Mario Rossi"), "{log}");
+    assert_eq!(rig.tenant.script().applied_ids(), ["r1"]);
+}
+
+#[tokio::test]
+async fn what_cannot_work_ends_the_process() {
+    let rig = Rig::start().await;
+    let log = rig.mesh.dir().join("refused.log");
+    let mut flags = flags(&rig, free_port().unwrap(), free_port().unwrap());
+    flags[0] = "--plain-listen=0.0.0.0:0".to_owned();
+    let program = env!("CARGO_BIN_EXE_fiorino-node-connector");
+    let mut process = Process::spawn(&Spec::new(program, &log).args(flags)).unwrap();
+    let ended = eventually(SOON, async || process.exited()?.context("still running")).await.unwrap();
+    assert!(!ended.success());
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains("is not loopback"), "{log}");
+}

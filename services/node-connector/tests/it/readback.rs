@@ -1,0 +1,157 @@
+//! Reading pagoPA's registry: complete, with the right key, at the right time.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use axum::http::StatusCode;
+use fiorino_kit::seal;
+use fiorino_node_connector::{Intervals, Tuning};
+use fiorino_proto::config::v1::RecordReadbackRequest;
+use fiorino_test_support::eventually;
+
+use crate::rig::{Names, Node, Rig, SOON, registry, tenant};
+
+/// Fast enough for a test, and each step is told from the next.
+const INTERVALS: Intervals = Intervals {
+    shortest: Duration::from_millis(100),
+    longest: Duration::from_millis(400),
+    settled: Duration::from_hours(1),
+};
+
+struct Reading {
+    rig: Rig,
+    node: Node,
+    registry: registry::Server,
+}
+
+// === impl Reading ===
+
+impl Reading {
+    async fn start(prepare: impl FnOnce(&Rig, &mut registry::Registry)) -> Self {
+        let rig = Rig::start().await;
+        let registry = registry::Server::start().await;
+        prepare(&rig, &mut registry.registry());
+        let keys = ["primary", "secondary"].map(|key| seal::seal(&rig.seal_to, key.as_bytes()).unwrap());
+        let broker = tenant::broker(&rig.names.broker, &registry.url(), keys.into());
+        rig.tenant.script().add(broker);
+        let tuning = Tuning { readback: INTERVALS, ..Tuning::default() };
+        let node = Node::start(rig.options("node-connector-0"), tuning).await;
+        node.ready().await;
+        Self { rig, node, registry }
+    }
+
+    /// What tenant was told, once it was told `times` times at least.
+    async fn told(&self, times: usize) -> Vec<RecordReadbackRequest> {
+        eventually(SOON, async || {
+            let readbacks = self.rig.tenant.script().readbacks.clone();
+            ensure!(readbacks.len() >= times, "{} of {times} readings", readbacks.len());
+            Ok(readbacks)
+        })
+        .await
+        .unwrap()
+    }
+
+    fn readings(&self) -> usize {
+        self.rig.tenant.script().readbacks.len()
+    }
+}
+
+#[tokio::test]
+async fn a_whole_registry_is_told_at_once() {
+    let reading = Reading::start(|rig, registry| {
+        let Names { station, institution, .. } = rig.names.clone();
+        registry.institutions =
+            (0..250).map(|number| registry::institution(&format!("{number:011}"), &station)).collect();
+        registry.ibans = vec![registry::iban(&institution, "IT60X0542811101000000123456")];
+    })
+    .await;
+    let told = &reading.told(1).await[0];
+    assert_eq!(told.broker_fiscal_code, reading.rig.names.broker);
+    assert!(told.read_at.parse::<jiff::Timestamp>().is_ok());
+    let codes: Vec<&str> = told.associations.iter().map(|association| association.institution.as_str()).collect();
+    let expected: Vec<String> = (0..250).map(|number| format!("{number:011}")).collect();
+    assert_eq!(codes, expected);
+    assert!(told.associations.iter().all(|association| association.enabled && association.primitive_version == 2));
+    assert_eq!((told.ibans.len(), told.ibans[0].enabled), (1, true));
+    let seen = reading.registry.registry().seen.clone();
+    let pages: Vec<(&str, u64, &str)> =
+        seen.iter().map(|(listing, page, key)| (listing.as_str(), *page, key.as_str())).collect();
+    let institutions = (0..3).map(|page| ("creditor_institutions", page, "primary"));
+    assert_eq!(pages, institutions.chain([("ibans", 0, "primary")]).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_secondary_key_is_used_when_the_primary_is_refused() {
+    let reading = Reading::start(|_, registry| registry.keys = vec!["secondary".to_owned()]).await;
+    reading.told(1).await;
+    let keys: Vec<String> = reading.registry.registry().seen.iter().map(|(_, _, key)| key.clone()).collect();
+    assert_eq!(keys, ["primary", "secondary", "primary", "secondary"]);
+}
+
+#[tokio::test]
+async fn a_broker_that_the_registry_does_not_know_has_nothing() {
+    let reading = Reading::start(|_, registry| registry.refuse = Some((StatusCode::NOT_FOUND, None))).await;
+    let told = &reading.told(1).await[0];
+    assert!(told.associations.is_empty() && told.ibans.is_empty());
+}
+
+#[tokio::test]
+async fn while_something_waits_it_is_read_again_and_then_no_more() {
+    let reading = Reading::start(|rig, _| rig.tenant.script().waiting = true).await;
+    reading.told(3).await;
+    reading.rig.tenant.script().waiting = false;
+    let settled = reading.readings() + 1;
+    reading.told(settled).await;
+    tokio::time::sleep(3 * INTERVALS.longest).await;
+    assert!(reading.readings() <= settled + 1, "settled is daily");
+}
+
+#[tokio::test]
+async fn a_change_of_the_configuration_is_read_at_once() {
+    let reading = Reading::start(|_, _| {}).await;
+    reading.told(1).await;
+    tokio::time::sleep(2 * INTERVALS.longest).await;
+    let before = reading.readings();
+    reading.rig.tenant.configure(|_| {});
+    let told = reading.told(before + 1).await;
+    assert_eq!(told.len(), before + 1);
+}
+
+#[tokio::test]
+async fn a_reading_that_fails_is_not_told_and_comes_again() {
+    let reading = Reading::start(|_, registry| registry.refuse = Some((StatusCode::INTERNAL_SERVER_ERROR, None))).await;
+    eventually(SOON, async || {
+        let seen = reading.registry.registry().seen.len();
+        ensure!(seen >= 3, "{seen} attempts");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(reading.readings(), 0, "half a registry is none");
+    reading.registry.registry().refuse = None;
+    reading.told(1).await;
+}
+
+#[tokio::test]
+async fn one_replica_reads() {
+    let reading = Reading::start(|rig, _| rig.tenant.script().waiting = true).await;
+    let tuning = Tuning { readback: INTERVALS, ..Tuning::default() };
+    let second = Node::start(reading.rig.options("node-connector-1"), tuning).await;
+    second.ready().await;
+    reading.told(4).await;
+    let holders: i64 =
+        sqlx::query_scalar("select count(*) from lease where name = 'registry-readback' and expires_at > now()")
+            .fetch_one(&reading.rig.db.pool)
+            .await
+            .unwrap();
+    assert_eq!(holders, 1);
+    // The one that stops hands over.
+    reading.node.stop().await;
+    let before = reading.rig.tenant.script().readbacks.len();
+    eventually(SOON, async || {
+        ensure!(reading.rig.tenant.script().readbacks.len() > before, "nobody reads");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}

@@ -1,0 +1,42 @@
+//! What an SRE sees of the consumer.
+
+use fiorino_kit::telemetry;
+use jiff::SignedDuration;
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Histogram},
+};
+
+use crate::store::Changes;
+
+/// Instruments of the consumer.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    messages: Counter<u64>,
+    delay: Histogram<f64>,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let messages = global::meter("fiorino.reporting")
+            .u64_counter("fiorino.reporting.messages")
+            .with_description("messages taken in, by outcome: recorded, repeated, parked")
+            .build();
+        let delay = telemetry::duration_histogram(
+            "fiorino.reporting.delay",
+            "time from the event in tenant to its commit in reporting",
+        );
+        Self { messages, delay }
+    }
+
+    pub(crate) fn recorded(&self, changes: &Changes, written: u64, delays: impl Iterator<Item = SignedDuration>) {
+        let repeated = (changes.payments.len() as u64).saturating_sub(written);
+        for (outcome, count) in [("recorded", written), ("repeated", repeated), ("parked", changes.parked.len() as u64)]
+        {
+            self.messages.add(count, &[KeyValue::new("outcome", outcome)]);
+        }
+        delays.for_each(|delay| self.delay.record(delay.as_secs_f64(), &[]));
+    }
+}

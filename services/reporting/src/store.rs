@@ -1,0 +1,334 @@
+//! The tables: what the consumer writes in one transaction, and what the calls read.
+
+use std::collections::BTreeMap;
+
+use fiorino_domain::{case::CaseKind, institution::InstitutionCode, money::Cents};
+use fiorino_kit::store;
+use jiff_sqlx::{Date, Timestamp};
+use sqlx::{FromRow, PgConnection, PgPool, types::Json};
+use uuid::Uuid;
+
+use crate::payment::{Payment, Transfer};
+
+/// Reads one payment: `$1` institution, `$2` receipt id.
+pub const GET: &str = "select * from payment where institution = $1 and receipt_id = $2";
+
+/// Reads a page: `$1` institution, `$2` sequence to begin after, `$3` rows.
+pub const LIST: &str = "select * from payment where institution = $1 and sequence > $2 order by sequence limit $3";
+
+/// Reads a page of one notice: `$1` institution, `$2` sequence to begin after, `$3` rows, `$4` notice number.
+pub const LIST_OF_NOTICE: &str = "
+    select * from payment
+    where institution = $1 and notice_number = $4 and sequence > $2 order by sequence limit $3";
+
+/// What one batch of messages does to the tables.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// By institution and receipt: of several messages about one receipt the highest version.
+    pub payments: BTreeMap<(InstitutionCode, String), Payment>,
+    /// Messages that cannot be taken in.
+    pub parked: Vec<Parked>,
+    /// How far each partition was read.
+    pub advances: Vec<Advance>,
+}
+
+/// A message that cannot be taken in, as it came.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// Full name of the topic.
+    pub topic: String,
+    /// Partition of the topic.
+    pub partition: i32,
+    /// Place in the partition.
+    pub offset: i64,
+    /// `ce_id`; empty when it was not told.
+    pub event_id: String,
+    /// `ce_type`; empty when it was not told.
+    pub event_type: String,
+    /// W3C trace context of its producer.
+    pub traceparent: Option<String>,
+    /// Key of the message.
+    pub key: Vec<u8>,
+    /// Content of the message.
+    pub payload: Vec<u8>,
+    /// Which field breaks which rule; no personal data.
+    pub reason: String,
+}
+
+/// How far a partition was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    /// Partition of the topic.
+    pub partition: i32,
+    /// Offset of the next message, as the table tells it.
+    pub from: i64,
+    /// Offset of the next message from now on.
+    pub to: i64,
+}
+
+/// Why a batch was not recorded; nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another replica reads a partition: its offset is not the one that was known.
+    #[error("failed to advance: another replica read on")]
+    Overtaken,
+    /// The database failed, or refused a value.
+    #[error("failed to record payments")]
+    Database(#[from] sqlx::Error),
+}
+
+#[derive(FromRow)]
+struct Row {
+    institution: String,
+    receipt_id: String,
+    sequence: i64,
+    version: i64,
+    event_id: Uuid,
+    notice_number: String,
+    iuv: String,
+    issuer: String,
+    amount_cents: i64,
+    paid_at: Option<Timestamp>,
+    recorded_at: Timestamp,
+    psp_id: String,
+    psp_name: String,
+    payment_method: String,
+    position_id: String,
+    client_reference: String,
+    service_code: String,
+    description: String,
+    application_date: Option<Date>,
+    transfer_date: Option<Date>,
+    stand_in: bool,
+    transfers: Json<Vec<Transfer>>,
+}
+
+/// Writes a batch in one transaction: payments, parked messages with their cases, offsets. Tells how many payments were new or newer.
+///
+/// # Errors
+/// Another replica read on, or the database failed; then nothing was written.
+pub async fn record(pool: &PgPool, topic: &str, changes: &Changes) -> Result<u64, Error> {
+    let mut tx = store::begin(pool).await?;
+    advance(&mut tx, topic, &changes.advances).await?;
+    let written = if changes.payments.is_empty() { 0 } else { upsert(&mut tx, &changes.payments).await? };
+    for parked in &changes.parked {
+        park(&mut tx, parked).await?;
+    }
+    tx.commit().await?;
+    Ok(written)
+}
+
+/// Offsets of the next messages of these partitions, 0 for one that was never read.
+///
+/// # Errors
+/// What the database says.
+pub async fn offsets(pool: &PgPool, topic: &str, partitions: &[i32]) -> sqlx::Result<BTreeMap<i32, i64>> {
+    let mut tx = store::begin(pool).await?;
+    sqlx::query(
+        "insert into consumer_offset (topic, partition, next_offset) select $1, unnest($2::int4[]), 0
+         on conflict (topic, partition) do nothing",
+    )
+    .bind(topic)
+    .bind(partitions)
+    .execute(&mut *tx)
+    .await?;
+    let rows: Vec<(i32, i64)> =
+        sqlx::query_as("select partition, next_offset from consumer_offset where topic = $1 and partition = any($2)")
+            .bind(topic)
+            .bind(partitions)
+            .fetch_all(&mut *tx)
+            .await?;
+    tx.commit().await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// One payment.
+///
+/// # Errors
+/// What the database says.
+pub async fn get(pool: &PgPool, institution: &InstitutionCode, receipt_id: &str) -> sqlx::Result<Option<Payment>> {
+    let row: Option<Row> = sqlx::query_as(GET).bind(institution.as_str()).bind(receipt_id).fetch_optional(pool).await?;
+    row.map(|row| row.payment().map(|(_, payment)| payment)).transpose()
+}
+
+/// Payments in the order of their recording, with their sequence; an empty `notice_number` is any.
+///
+/// # Errors
+/// What the database says.
+pub async fn list(
+    pool: &PgPool,
+    institution: &InstitutionCode,
+    notice_number: &str,
+    after: i64,
+    rows: i64,
+) -> sqlx::Result<Vec<(i64, Payment)>> {
+    let query = match notice_number {
+        "" => sqlx::query_as(LIST).bind(institution.as_str()).bind(after).bind(rows),
+        number => sqlx::query_as(LIST_OF_NOTICE).bind(institution.as_str()).bind(after).bind(rows).bind(number),
+    };
+    let rows: Vec<Row> = query.fetch_all(pool).await?;
+    rows.into_iter().map(Row::payment).collect()
+}
+
+/// How many messages are parked and wait for somebody, and the age of the oldest in seconds.
+///
+/// # Errors
+/// What the database says.
+pub async fn parked(pool: &PgPool) -> sqlx::Result<(u64, u64)> {
+    let (count, age_s): (i64, i64) = sqlx::query_as(
+        "select count(*), coalesce(extract(epoch from now() - min(parked_at)), 0)::int8
+         from parked_message where state <> 'resolved'",
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok((u64::try_from(count).unwrap_or(0), u64::try_from(age_s).unwrap_or(0)))
+}
+
+/// Whether it is a value that the database refuses, so that the same message fails again: data exception (22) or constraint (23).
+pub(crate) fn refuses_value(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+/// First, so that a replica that was overtaken does nothing else.
+async fn advance(connection: &mut PgConnection, topic: &str, advances: &[Advance]) -> Result<(), Error> {
+    let column = |value: fn(&Advance) -> i64| advances.iter().map(value).collect::<Vec<_>>();
+    let outcome = sqlx::query(
+        "update consumer_offset set next_offset = told.next
+         from unnest($2::int4[], $3::int8[], $4::int8[]) as told (partition, known, next)
+         where topic = $1 and consumer_offset.partition = told.partition and next_offset = told.known",
+    )
+    .bind(topic)
+    .bind(advances.iter().map(|advance| advance.partition).collect::<Vec<_>>())
+    .bind(column(|advance| advance.from))
+    .bind(column(|advance| advance.to))
+    .execute(connection)
+    .await?;
+    if outcome.rows_affected() == advances.len() as u64 { Ok(()) } else { Err(Error::Overtaken) }
+}
+
+async fn upsert(
+    connection: &mut PgConnection,
+    payments: &BTreeMap<(InstitutionCode, String), Payment>,
+) -> sqlx::Result<u64> {
+    let sequences = sequences(connection, payments).await?;
+    let payments: Vec<&Payment> = payments.values().collect();
+    let written = sqlx::query(
+        "insert into payment
+         select told.institution, told.receipt_id, numbered.sequence, told.version, told.event_id, told.notice_number,
+                told.iuv, told.issuer, told.amount_cents, told.paid_at, told.recorded_at, told.psp_id, told.psp_name,
+                told.payment_method, told.position_id, told.client_reference, told.service_code, told.description,
+                told.application_date, told.transfer_date, told.stand_in, told.transfers
+         from rows from (jsonb_to_recordset($1) as (
+                institution text, receipt_id text, version int8, event_id uuid, notice_number text,
+                iuv text, issuer text, amount_cents int8, paid_at timestamptz, recorded_at timestamptz, psp_id text,
+                psp_name text, payment_method text, position_id text, client_reference text, service_code text,
+                description text, application_date date, transfer_date date, stand_in boolean, transfers jsonb)
+              ) with ordinality as told
+         join unnest($2::int8[]) with ordinality as numbered (sequence, ordinality) using (ordinality)
+         on conflict (institution, receipt_id) do update set
+                version = excluded.version, event_id = excluded.event_id, notice_number = excluded.notice_number,
+                iuv = excluded.iuv, issuer = excluded.issuer, amount_cents = excluded.amount_cents,
+                paid_at = excluded.paid_at, recorded_at = excluded.recorded_at, psp_id = excluded.psp_id,
+                psp_name = excluded.psp_name, payment_method = excluded.payment_method,
+                position_id = excluded.position_id, client_reference = excluded.client_reference,
+                service_code = excluded.service_code, description = excluded.description,
+                application_date = excluded.application_date, transfer_date = excluded.transfer_date,
+                stand_in = excluded.stand_in, transfers = excluded.transfers
+         where payment.version < excluded.version",
+    )
+    .bind(Json(payments))
+    .bind(sequences)
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected())
+}
+
+/// A number for each payment, in their order. A repetition wastes one: numbers only grow.
+///
+/// The counters' rows stay locked to the commit, in the order of institutions, so that two replicas cannot commit an institution's
+/// numbers in another order than they took them, and do not wait for each other in a circle.
+async fn sequences(
+    connection: &mut PgConnection,
+    payments: &BTreeMap<(InstitutionCode, String), Payment>,
+) -> sqlx::Result<Vec<i64>> {
+    let institutions: Vec<&str> = payments.keys().map(|(institution, _)| institution.as_str()).collect();
+    sqlx::query_scalar(
+        "with asked as (
+             select institution, row_number() over (partition by institution order by place) as number, place
+             from unnest($1::text[]) with ordinality as told (institution, place)
+         ), counted as (
+             insert into payment_counter (institution, last)
+             select institution, count(*) from asked group by institution order by institution
+             on conflict (institution) do update set last = payment_counter.last + excluded.last
+             returning institution, last
+         ), sized as (
+             select institution, count(*) as size from asked group by institution
+         )
+         select last - size + number from asked join counted using (institution) join sized using (institution)
+         order by place",
+    )
+    .bind(institutions)
+    .fetch_all(connection)
+    .await
+}
+
+async fn park(connection: &mut PgConnection, parked: &Parked) -> sqlx::Result<()> {
+    // A key is "<institution>/<notice number>"; whatever else it is does not matter here.
+    let key = String::from_utf8_lossy(&parked.key);
+    let institution = key.split('/').next().and_then(|code| InstitutionCode::parse(code).ok());
+    sqlx::query(
+        "insert into parked_message
+             (institution, topic, partition, \"offset\", event_id, event_type, traceparent, key, payload, reason, kind)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing",
+    )
+    .bind(institution.as_ref().map_or("", InstitutionCode::as_str))
+    .bind(&parked.topic)
+    .bind(parked.partition)
+    .bind(parked.offset)
+    .bind(&parked.event_id)
+    .bind(&parked.event_type)
+    .bind(&parked.traceparent)
+    .bind(&parked.key)
+    .bind(&parked.payload)
+    .bind(&parked.reason)
+    .bind(CaseKind::MessagePoison.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+// === impl Row ===
+
+impl Row {
+    fn payment(self) -> sqlx::Result<(i64, Payment)> {
+        let payment = Payment {
+            institution: InstitutionCode::parse(&self.institution).map_err(|error| decode("institution", error))?,
+            receipt_id: self.receipt_id,
+            version: self.version,
+            event_id: self.event_id,
+            notice_number: self.notice_number,
+            iuv: self.iuv,
+            issuer: self.issuer,
+            amount_cents: Cents::new(self.amount_cents).map_err(|error| decode("amount_cents", error))?,
+            paid_at: self.paid_at.map(Timestamp::to_jiff),
+            recorded_at: self.recorded_at.to_jiff(),
+            psp_id: self.psp_id,
+            psp_name: self.psp_name,
+            payment_method: self.payment_method,
+            position_id: self.position_id,
+            client_reference: self.client_reference,
+            service_code: self.service_code,
+            description: self.description,
+            application_date: self.application_date.map(Date::to_jiff),
+            transfer_date: self.transfer_date.map(Date::to_jiff),
+            stand_in: self.stand_in,
+            transfers: self.transfers.0,
+        };
+        Ok((self.sequence, payment))
+    }
+}
+
+fn decode(column: &str, error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) }
+}

@@ -1,0 +1,12 @@
+//! Reporting on a real PostgreSQL and a real Kafka.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod consume;
+mod plans;
+mod process;
+mod replicas;
+mod rpc;
+mod schema;
+mod support;
+mod traces;

@@ -1,0 +1,156 @@
+//! `ConfigRead`: institutions as they stand, and whose a message of the node is.
+
+use fiorino_kit::store;
+use fiorino_proto::config::v1::{
+    Addressee, GetInstitutionRequest, GetInstitutionResponse, InstitutionStatus, ListInstitutionsRequest,
+    ListInstitutionsResponse, ResolveAddresseeRequest, ResolveAddresseeResponse, config_read_server::ConfigRead,
+};
+use sqlx::{FromRow, Postgres, Transaction};
+use tonic::{Request, Response, Status};
+
+use super::{bundle::check_addressee, status};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+};
+
+/// Institutions in one page.
+const PAGE_DEFAULT: u32 = 100;
+const PAGE_MAX: u32 = 500;
+
+/// Reads.
+#[derive(Debug)]
+pub struct Read {
+    context: Context,
+    expected_services: Vec<String>,
+}
+
+/// What of a message's addressee is, or was, ours.
+#[derive(Debug, FromRow)]
+struct Facts {
+    broker: bool,
+    /// Of the station, if that is ours.
+    station_broker: Option<String>,
+    /// Of the institution, if that is ours.
+    phase: Option<i16>,
+    associated: bool,
+}
+
+// === impl Facts ===
+
+impl Facts {
+    /// The first that was never ours; removed, suspended or closed ones still are.
+    fn addressee(&self, broker: &str) -> Addressee {
+        match self {
+            Self { broker: false, .. } => Addressee::BrokerNeverOurs,
+            Self { station_broker: None, .. } => Addressee::StationNeverOurs,
+            Self { phase: None, .. } => Addressee::InstitutionNeverOurs,
+            Self { station_broker: Some(its), associated: true, .. } if its == broker => Addressee::Ours,
+            Self { .. } => Addressee::NotAssociated,
+        }
+    }
+}
+
+// === impl Read ===
+
+impl Read {
+    /// `expected_services` must acknowledge what is applied.
+    pub fn new(context: Context, expected_services: Vec<String>) -> Self {
+        Self { context, expected_services }
+    }
+
+    async fn get(&self, request: &GetInstitutionRequest) -> Result<InstitutionStatus> {
+        let GetInstitutionRequest { platform, environment, fiscal_code } = request;
+        check_addressee(platform, environment, &self.context.platform, self.context.environment)?;
+        let mut tx = self.snapshot().await?;
+        let id: Option<i32> =
+            sqlx::query_scalar("select institution_id from institution where environment = $1 and fiscal_code = $2")
+                .bind(environment)
+                .bind(fiscal_code)
+                .fetch_optional(&mut *tx)
+                .await?;
+        let ids: Vec<i32> = id.into_iter().collect();
+        let found = status::load(&mut tx, &ids, &self.expected_services, &self.context.clock).await?;
+        let message = || format!("institution {fiscal_code:?} was never applied in {environment}");
+        found.into_iter().next().ok_or_else(|| Error::NotFound { field: "fiscal_code", message: message() })
+    }
+
+    async fn list(&self, request: &ListInstitutionsRequest) -> Result<ListInstitutionsResponse> {
+        let size = match request.page_size {
+            0 => PAGE_DEFAULT,
+            size @ 1..=PAGE_MAX => size,
+            _ => return Err(Error::invalid("page_size", format!("must be at most {PAGE_MAX}"))),
+        };
+        let mut tx = self.snapshot().await?;
+        // One more than asked for tells whether there is another page.
+        let keys: Vec<(i32, String)> = sqlx::query_as(
+            "select institution_id, fiscal_code from institution
+             where environment = $1 and fiscal_code > $2
+             order by fiscal_code
+             limit $3",
+        )
+        .bind(self.context.environment.as_str())
+        .bind(&request.page_token)
+        .bind(i64::from(size) + 1)
+        .fetch_all(&mut *tx)
+        .await?;
+        let page = &keys[..keys.len().min(size as usize)];
+        let more = keys.len() > page.len();
+        let next_page_token =
+            page.last().filter(|_| more).map(|(_, fiscal_code)| fiscal_code.clone()).unwrap_or_default();
+        let ids: Vec<i32> = page.iter().map(|(id, _)| *id).collect();
+        let institutions = status::load(&mut tx, &ids, &self.expected_services, &self.context.clock).await?;
+        Ok(ListInstitutionsResponse { institutions, next_page_token })
+    }
+
+    async fn resolve(&self, request: &ResolveAddresseeRequest) -> Result<ResolveAddresseeResponse> {
+        let facts: Facts = sqlx::query_as(
+            "select exists (select from broker where fiscal_code = $1) as broker,
+                 (select broker_fiscal_code from station where station_id = $2) as station_broker,
+                 i.phase,
+                 exists (select from association where institution_id = i.institution_id and station_id = $2) as associated
+             from (values (1)) as one
+             left join institution i on i.environment = $3 and i.fiscal_code = $4",
+        )
+        .bind(&request.broker_fiscal_code)
+        .bind(&request.station_id)
+        .bind(self.context.environment.as_str())
+        .bind(&request.institution)
+        .fetch_one(&self.context.pools.config)
+        .await?;
+        let addressee = facts.addressee(&request.broker_fiscal_code).into();
+        Ok(ResolveAddresseeResponse { addressee, phase: facts.phase.map_or(0, i32::from) })
+    }
+
+    /// Statements that see one state.
+    async fn snapshot(&self) -> Result<Transaction<'static, Postgres>> {
+        let mut tx = store::begin(&self.context.pools.config).await?;
+        sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *tx).await?;
+        Ok(tx)
+    }
+}
+
+#[tonic::async_trait]
+impl ConfigRead for Read {
+    async fn get_institution(
+        &self,
+        request: Request<GetInstitutionRequest>,
+    ) -> Result<Response<GetInstitutionResponse>, Status> {
+        let status = self.get(request.get_ref()).await?;
+        Ok(Response::new(GetInstitutionResponse { status: Some(status) }))
+    }
+
+    async fn list_institutions(
+        &self,
+        request: Request<ListInstitutionsRequest>,
+    ) -> Result<Response<ListInstitutionsResponse>, Status> {
+        Ok(Response::new(self.list(request.get_ref()).await?))
+    }
+
+    async fn resolve_addressee(
+        &self,
+        request: Request<ResolveAddresseeRequest>,
+    ) -> Result<Response<ResolveAddresseeResponse>, Status> {
+        Ok(Response::new(self.resolve(request.get_ref()).await?))
+    }
+}

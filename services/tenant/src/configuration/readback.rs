@@ -1,0 +1,104 @@
+//! `ConfigReadback`: what pagoPA's registry shows, and what that means for accounts and associations.
+
+use fiorino_kit::{clock::Clock, store};
+use fiorino_proto::config::v1::{
+    RecordReadbackRequest, RecordReadbackResponse, config_readback_server::ConfigReadback,
+};
+use sqlx::PgConnection;
+use tonic::{Request, Response, Status};
+
+use super::{head::Head, wake::Wake};
+use crate::{context::Context, error::Result};
+
+mod compare;
+mod derive;
+mod reading;
+
+use self::reading::Reading;
+
+/// Records readings.
+#[derive(Debug)]
+pub struct Readback {
+    context: Context,
+    wake: Wake,
+}
+
+/// Whose registration is looked at again.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whose<'a> {
+    Institution(i32),
+    /// Every institution with a station of this broker.
+    Broker(&'a str),
+}
+
+/// Compares manifest and reading, and keeps the result; returns the institutions for which it changed. The head is held.
+pub(super) async fn derive(conn: &mut PgConnection, whose: Whose<'_>, clock: &Clock) -> sqlx::Result<Vec<i32>> {
+    let ids = derive::institutions(conn, whose).await?;
+    let mut changed = derive::associations(conn, &ids).await?;
+    changed.extend(derive::numbers(conn, &ids, clock).await?);
+    changed.extend(derive::waiting(conn, &ids, clock).await?);
+    changed.sort_unstable();
+    changed.dedup();
+    Ok(changed)
+}
+
+// === impl Readback ===
+
+impl Readback {
+    /// `wake` tells the operator's watch.
+    pub fn new(context: Context, wake: Wake) -> Self {
+        Self { context, wake }
+    }
+
+    async fn record(&self, request: RecordReadbackRequest) -> Result<RecordReadbackResponse> {
+        let reading = Reading::read(request)?;
+        let broker = reading.broker.as_str();
+        let mut tx = store::begin(&self.context.pools.config).await?;
+        let head = Head::lock(&mut tx).await?;
+        if !reading.store(&mut tx).await? {
+            tracing::info!(broker, "reading is older than the one that is known, ignored");
+            return Ok(RecordReadbackResponse { waiting: waits(&mut tx, broker).await? });
+        }
+        let changed = derive(&mut tx, Whose::Broker(broker), &self.context.clock).await?;
+        let waiting = waits(&mut tx, broker).await?;
+        // When it was read is part of the status too, but does not tell the operator to look.
+        if !changed.is_empty() {
+            let head = Head { status_seq: head.status_seq + 1, ..head };
+            sqlx::query("update institution set status_seq = $1 where institution_id = any($2)")
+                .bind(head.status_seq)
+                .bind(&changed)
+                .execute(&mut *tx)
+                .await?;
+            head.advance(&mut tx).await?;
+        }
+        tx.commit().await?;
+        if !changed.is_empty() {
+            tracing::info!(broker, institutions = changed.len(), waiting, "registration changed at pagoPA");
+            self.wake.wake();
+        }
+        Ok(RecordReadbackResponse { waiting })
+    }
+}
+
+#[tonic::async_trait]
+impl ConfigReadback for Readback {
+    async fn record_readback(
+        &self,
+        request: Request<RecordReadbackRequest>,
+    ) -> Result<Response<RecordReadbackResponse>, Status> {
+        Ok(Response::new(self.record(request.into_inner()).await?))
+    }
+}
+
+async fn waits(conn: &mut PgConnection, broker: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (
+             select from institution i
+             join association a using (institution_id)
+             join station s using (station_id)
+             where s.broker_fiscal_code = $1 and not a.removed and i.waiting_since is not null)",
+    )
+    .bind(broker)
+    .fetch_one(conn)
+    .await
+}

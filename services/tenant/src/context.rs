@@ -1,0 +1,82 @@
+//! What the parts of the process share.
+
+use std::time::Duration;
+
+use fiorino_kit::{
+    clock::Clock,
+    options::DatabaseOptions,
+    store::{self, Class},
+};
+use sqlx::PgPool;
+
+use crate::config::{Environment, Options};
+
+/// Shared handles; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Namespace of the platform.
+    pub platform: String,
+    /// pagoPA's environment.
+    pub environment: Environment,
+    /// Business time.
+    pub clock: Clock,
+    /// The database, by class of work.
+    pub pools: Pools,
+}
+
+/// One pool per class of work: what is slow or stuck in one takes no connection from another (architecture.md section 6,
+/// bulkheads).
+#[derive(Debug, Clone)]
+pub struct Pools {
+    /// Verify and activate: the node waits 1.8 s in all.
+    pub verify: PgPool,
+    /// Receipts on their way from the inbox.
+    pub receipts: PgPool,
+    /// Positions, lists, loads.
+    pub batch: PgPool,
+    /// Configuration, its stream, read-back.
+    pub config: PgPool,
+}
+
+// === impl Context ===
+
+impl Context {
+    /// Handles by the options; connects to nothing yet.
+    ///
+    /// # Errors
+    /// When the database's URL cannot be parsed.
+    pub fn new(options: &Options, clock: Clock) -> sqlx::Result<Self> {
+        let Options { platform, environment, database, .. } = options;
+        let pools = Pools::new(database)?;
+        Ok(Self { platform: platform.clone(), environment: *environment, clock, pools })
+    }
+}
+
+// === impl Pools ===
+
+impl Pools {
+    /// Pools on one database; connects to nothing yet.
+    ///
+    /// # Errors
+    /// When the URL cannot be parsed.
+    pub fn new(options: &DatabaseOptions) -> sqlx::Result<Self> {
+        // Acquire and statement together stay under the 0.8 s of a first attempt.
+        let verify = Class {
+            name: "verify",
+            max: options.database_pool_max,
+            acquire_timeout: Duration::from_millis(250),
+            statement_timeout: Duration::from_millis(500),
+        };
+        Ok(Self {
+            verify: store::connect_class(options, verify)?,
+            receipts: store::connect(options, "receipts", options.database_pool_max)?,
+            batch: store::connect(options, "batch", options.database_pool_max)?,
+            config: store::connect(options, "config", options.database_pool_max)?,
+        })
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        tokio::join!(self.verify.close(), self.receipts.close(), self.batch.close(), self.config.close());
+    }
+}

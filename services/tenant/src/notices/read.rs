@@ -1,0 +1,263 @@
+//! The one statement behind verify and activate: wide notice rows by primary key with what the configuration says of them now
+//! (architecture.md 6, 11.7).
+
+use std::collections::HashMap;
+
+use fiorino_domain::{
+    date::LegalDate,
+    institution::InstitutionCode,
+    money::Cents,
+    notice::NoticeNumber,
+    position::{ExpiryPolicy, InstalmentState},
+    taxonomy::TaxonomyCode,
+};
+use fiorino_kit::store;
+use fiorino_proto::{config::v1::LifecyclePhase, notices::v1::NoticeRef};
+use jiff::civil::Date;
+use jiff_sqlx::ToSqlx as _;
+use serde::Deserialize;
+use sqlx::{FromRow, PgConnection, Row as _, postgres::PgRow, types::Json};
+use tracing::Instrument as _;
+
+use crate::positions::{
+    rows::{decode, expiry_policy, legal_date},
+    stored::{StoredDebtor, StoredTransfer},
+};
+
+/// What is known of a notice that was asked for.
+#[derive(Default)]
+pub(super) struct Found {
+    /// `None` = never applied.
+    pub(super) institution: Option<Institution>,
+    /// `None` = the institution has no such notice.
+    pub(super) notice: Option<Notice>,
+}
+
+/// Whose it is.
+pub(super) struct Institution {
+    pub(super) id: i32,
+    pub(super) code: InstitutionCode,
+    pub(super) phase: LifecyclePhase,
+    pub(super) legal_name: String,
+    pub(super) office_name: String,
+    pub(super) config_seq: i64,
+    /// A call of the node was seen before.
+    pub(super) node_connected: bool,
+    /// The station that was named is one of its stations.
+    pub(super) associated: bool,
+}
+
+/// The wide row, its account's number today, and its service's present beneficiaries.
+pub(super) struct Notice {
+    pub(super) nav: NoticeNumber,
+    pub(super) state: InstalmentState,
+    pub(super) version: i64,
+    pub(super) amount: Cents,
+    pub(super) due: Option<LegalDate>,
+    pub(super) issued_on: LegalDate,
+    pub(super) expiry: ExpiryPolicy,
+    pub(super) description: String,
+    pub(super) account: String,
+    pub(super) transfers: Vec<StoredTransfer>,
+    /// `None` = no number of the account can be used today.
+    pub(super) number: Option<Number>,
+    pub(super) beneficiaries: Vec<Beneficiary>,
+    /// Only for an activation.
+    pub(super) debtor: Option<StoredDebtor>,
+}
+
+/// An account number.
+#[derive(Clone)]
+pub(super) struct Number {
+    pub(super) iban: String,
+    pub(super) postal: bool,
+}
+
+/// An element of `payment_service.beneficiaries`.
+#[derive(Clone, Deserialize)]
+pub(super) struct Beneficiary {
+    pub(super) fiscal_code: InstitutionCode,
+    pub(super) taxonomy_code: TaxonomyCode,
+    pub(super) iban: String,
+    pub(super) postal: bool,
+}
+
+/// How much of the row is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// What verify answers.
+    Summary,
+    /// What an activation answers: the debtor too.
+    All,
+}
+
+/// The statement; `$debtor` is what it reads of the debtor.
+macro_rules! statement {
+    ($debtor:literal) => {
+        concat!(
+            "select asked.place, i.institution_id, i.fiscal_code, i.phase, i.legal_name, i.office_name, i.config_seq,
+                 i.node_connected_at is not null as node_connected,
+                 exists (select from association a
+                         where a.institution_id = i.institution_id and a.station_id = asked.station_id and not a.removed) as associated,
+                 n.nav, n.state, n.version, n.amount_cents, n.due_date, n.issued_on, n.expiry_policy, n.description, n.account,
+                 n.transfers, number.iban, number.postal, s.beneficiaries, ",
+            $debtor,
+            " as debtor
+             from unnest($2::text[], $3::text[], $4::text[]) with ordinality as asked (fiscal_code, nav, station_id, place)
+             left join institution i on i.environment = $1 and i.fiscal_code = asked.fiscal_code
+             left join notice n on n.institution_id = i.institution_id and n.nav = asked.nav
+             left join payment_service s on s.institution_id = n.institution_id and s.code = n.service_code
+             left join lateral number_in_use(n.institution_id, n.account, $5) number on true"
+        )
+    };
+}
+
+/// Verify: reads, locks nothing.
+pub(super) const SUMMARY: &str = statement!("null::jsonb");
+
+const ALL: &str = statement!("n.debtor");
+
+/// What is known of the notices, in the order in which they are asked for.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn read<'a>(
+    connection: &mut PgConnection,
+    environment: &str,
+    notices: impl Iterator<Item = &'a NoticeRef>,
+    wanted: Wanted,
+    today: Date,
+) -> sqlx::Result<Vec<Found>> {
+    let asked = Asked::of(notices);
+    let (statement, span) = match wanted {
+        Wanted::Summary => (SUMMARY, store::span("verify notices")),
+        Wanted::All => (ALL, store::span("read notices to activate")),
+    };
+    let rows = sqlx::query(statement)
+        .bind(environment)
+        .bind(&asked.institutions)
+        .bind(&asked.navs)
+        .bind(&asked.stations)
+        .bind(today.to_sqlx())
+        .fetch_all(connection)
+        .instrument(span)
+        .await?;
+    let mut found: HashMap<i64, Found> =
+        rows.iter().map(|row| Ok((row.try_get("place")?, Found::from_row(row)?))).collect::<sqlx::Result<_>>()?;
+    Ok((1..).take(asked.navs.len()).map(|place| found.remove(&place).unwrap_or_default()).collect())
+}
+
+/// Keeps the notices as they are until the transaction ends: whoever wishes to change one waits, and then sees the activation.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn hold<'a>(
+    connection: &mut PgConnection,
+    environment: &str,
+    notices: impl Iterator<Item = &'a NoticeRef>,
+) -> sqlx::Result<()> {
+    let asked = Asked::of(notices);
+    sqlx::query(
+        "select count(*) from (
+             select from unnest($2::text[], $3::text[]) as asked (fiscal_code, nav)
+             join institution i on i.environment = $1 and i.fiscal_code = asked.fiscal_code
+             join notice n on n.institution_id = i.institution_id and n.nav = asked.nav
+             order by n.institution_id, n.nav
+             for key share of n
+         ) held",
+    )
+    .bind(environment)
+    .bind(asked.institutions)
+    .bind(asked.navs)
+    .execute(connection)
+    .instrument(store::span("hold notices"))
+    .await?;
+    Ok(())
+}
+
+/// Columns of a batch.
+struct Asked<'a> {
+    institutions: Vec<&'a str>,
+    navs: Vec<&'a str>,
+    stations: Vec<&'a str>,
+}
+
+// === impl Asked ===
+
+impl<'a> Asked<'a> {
+    fn of(notices: impl Iterator<Item = &'a NoticeRef>) -> Self {
+        let mut asked = Self { institutions: Vec::new(), navs: Vec::new(), stations: Vec::new() };
+        for NoticeRef { institution, notice_number, station_id } in notices {
+            asked.institutions.push(storable(institution));
+            asked.navs.push(storable(notice_number));
+            asked.stations.push(storable(station_id));
+        }
+        asked
+    }
+}
+
+/// PostgreSQL knows no text with a NUL: one nonsense reference must not fail the batch of the others. Nothing is called so.
+fn storable(text: &str) -> &str {
+    if text.contains('\0') { "" } else { text }
+}
+
+// === impl Found ===
+
+impl FromRow<'_, PgRow> for Found {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let institution = match row.try_get::<Option<i32>, _>("institution_id")? {
+            None => None,
+            Some(id) => Some(Institution::from_row(id, row)?),
+        };
+        let notice = match row.try_get::<Option<&str>, _>("nav")? {
+            None => None,
+            Some(nav) => Some(Notice::from_row(nav, row)?),
+        };
+        Ok(Self { institution, notice })
+    }
+}
+
+// === impl Institution ===
+
+impl Institution {
+    fn from_row(id: i32, row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id,
+            code: InstitutionCode::parse(row.try_get("fiscal_code")?).map_err(decode)?,
+            phase: LifecyclePhase::try_from(i32::from(row.try_get::<i16, _>("phase")?)).map_err(decode)?,
+            legal_name: row.try_get("legal_name")?,
+            office_name: row.try_get("office_name")?,
+            config_seq: row.try_get("config_seq")?,
+            node_connected: row.try_get("node_connected")?,
+            associated: row.try_get("associated")?,
+        })
+    }
+}
+
+// === impl Notice ===
+
+impl Notice {
+    fn from_row(nav: &str, row: &PgRow) -> sqlx::Result<Self> {
+        let number = match row.try_get::<Option<String>, _>("iban")? {
+            None => None,
+            Some(iban) => Some(Number { iban, postal: row.try_get("postal")? }),
+        };
+        Ok(Self {
+            nav: NoticeNumber::parse(nav).map_err(decode)?,
+            state: InstalmentState::from_number(row.try_get("state")?).map_err(decode)?,
+            version: row.try_get("version")?,
+            amount: Cents::new(row.try_get("amount_cents")?).map_err(decode)?,
+            due: legal_date(row.try_get("due_date")?)?,
+            issued_on: LegalDate::new(row.try_get::<jiff_sqlx::Date, _>("issued_on")?.to_jiff()).map_err(decode)?,
+            expiry: expiry_policy(row.try_get("expiry_policy")?)?,
+            description: row.try_get("description")?,
+            account: row.try_get("account")?,
+            transfers: row.try_get::<Json<Vec<StoredTransfer>>, _>("transfers")?.0,
+            number,
+            beneficiaries: row
+                .try_get::<Option<Json<Vec<Beneficiary>>>, _>("beneficiaries")?
+                .map_or_else(Vec::new, |json| json.0),
+            debtor: row.try_get::<Option<Json<StoredDebtor>>, _>("debtor")?.map(|json| json.0),
+        })
+    }
+}

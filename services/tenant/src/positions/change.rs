@@ -1,0 +1,285 @@
+//! Wishes of the institution: publish, change, cancel. An open attempt to pay asks for force, and what was done is recorded.
+
+use fiorino_domain::{
+    activation,
+    date::LegalDate,
+    money::Cents,
+    notice::NoticeNumber,
+    position::{InstalmentEvent, InstalmentState, next},
+    text::Text,
+};
+use fiorino_kit::store;
+use fiorino_proto::positions::v1 as proto;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use serde_json::{Value, json};
+use sqlx::{PgConnection, types::Json};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{
+    draft, facts,
+    facts::Owner,
+    plan, read,
+    rows::{NoticeRow, notice_columns},
+    stored::StoredTransfer,
+    transition::{self, Locked, Move},
+};
+use crate::{Error, Result};
+
+/// Who wishes what, of whose position, and when.
+pub(super) struct Wish<'a> {
+    pub(super) owner: &'a Owner,
+    pub(super) actor: &'a str,
+    pub(super) now: Timestamp,
+    /// Although somebody may be paying.
+    pub(super) force: bool,
+}
+
+/// What is wished.
+pub(super) enum Change {
+    /// Make the drafts of a position payable. A position without drafts that is open stays as it is.
+    Publish(Uuid),
+    /// Cancel what is open of a position. One that is cancelled stays as it is.
+    Cancel(Uuid),
+    /// Change one instalment.
+    Update(proto::UpdateInstalmentRequest),
+}
+
+/// A row of `position_change`.
+struct Entry<'a> {
+    action: &'static str,
+    position_id: Uuid,
+    nav: Option<&'a str>,
+    forced: bool,
+    detail: Value,
+}
+
+/// An instalment's new values.
+struct Changed {
+    amount: Cents,
+    due: Option<LegalDate>,
+    description: String,
+    transfers: Vec<StoredTransfer>,
+}
+
+/// Does it in the caller's transaction; answers with the position that it was about.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Invalid`], or [`Error::Precondition`] when the state does not allow it: another version, closed,
+/// or somebody may be paying.
+pub(super) async fn run(connection: &mut PgConnection, wish: &Wish<'_>, change: Change) -> Result<Uuid> {
+    match change {
+        Change::Publish(id) => publish(connection, wish, id).await.map(|()| id),
+        Change::Cancel(id) => cancel(connection, wish, id).await.map(|()| id),
+        Change::Update(request) => update(connection, wish, &request).await,
+    }
+}
+
+async fn publish(connection: &mut PgConnection, wish: &Wish<'_>, position_id: Uuid) -> Result<()> {
+    plan::may_issue(wish.owner)?;
+    let locked = lock(connection, wish, position_id).await?;
+    let moves = moves(wish, &locked, InstalmentEvent::Publish)?;
+    if moves.is_empty() {
+        return Ok(());
+    }
+    transition::write(connection, &moves).await?;
+    let detail = json!({ "notices": moves.len() });
+    record(connection, wish, Entry { action: "published", position_id, nav: None, forced: false, detail }).await?;
+    Ok(())
+}
+
+async fn cancel(connection: &mut PgConnection, wish: &Wish<'_>, position_id: Uuid) -> Result<()> {
+    let locked = lock(connection, wish, position_id).await?;
+    let moves = moves(wish, &locked, InstalmentEvent::Cancel)?;
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let open: Vec<_> = moves.iter().map(|one| one.nav.as_str()).collect();
+    let forced = attempts_allow(connection, wish, &open).await?;
+    transition::write(connection, &moves).await?;
+    let detail = json!({ "notices": moves.len() });
+    record(connection, wish, Entry { action: "cancelled", position_id, nav: None, forced, detail }).await?;
+    Ok(())
+}
+
+async fn update(
+    connection: &mut PgConnection,
+    wish: &Wish<'_>,
+    request: &proto::UpdateInstalmentRequest,
+) -> Result<Uuid> {
+    let row = lock_one(connection, wish.owner, &request.notice_number).await?;
+    if row.version != request.version {
+        let message =
+            format!("is {}, the instalment has {}; read it again and decide anew", request.version, row.version);
+        return Err(Error::precondition("version", message));
+    }
+    next(row.state, InstalmentEvent::Change)
+        .map_err(|refused| Error::precondition("notice_number", format!("{refused}; create a new position")))?;
+    let changed = changed(connection, &row, request).await?;
+    let forced = attempts_allow(connection, wish, &[row.nav.as_str()]).await?;
+    write(connection, &row, &changed).await?;
+    let detail = json!({
+        "version": row.version + 1,
+        "amount_cents": [row.amount, changed.amount],
+        "due_date": [row.due, changed.due],
+        "description": row.description != changed.description,
+    });
+    let entry = Entry { action: "changed", position_id: row.position_id, nav: Some(row.nav.as_str()), forced, detail };
+    record(connection, wish, entry).await?;
+    Ok(row.position_id)
+}
+
+async fn lock(connection: &mut PgConnection, wish: &Wish<'_>, position_id: Uuid) -> Result<Vec<Locked>> {
+    let locked = transition::lock(connection, &[(wish.owner.institution_id, position_id)]).await?;
+    if locked.is_empty() { Err(read::unknown("position_id", wish.owner)) } else { Ok(locked) }
+}
+
+/// What the event moves. Where every instalment refuses it, the refusal is the answer.
+fn moves(wish: &Wish<'_>, locked: &[Locked], event: InstalmentEvent) -> Result<Vec<Move>> {
+    let mut moves = Vec::new();
+    let mut refused = Vec::new();
+    for row in locked {
+        match next(row.state, event) {
+            Ok(transition) if transition.state == row.state => {}
+            Ok(transition) => moves.push(Move {
+                institution_id: row.institution_id,
+                nav: row.nav.clone(),
+                version: row.version,
+                state: transition.state,
+                receipt_id: None,
+                issued_on: (transition.state == InstalmentState::Payable).then(|| LegalDate::today(wish.now)),
+            }),
+            Err(refusal) => refused.push(refusal),
+        }
+    }
+    match refused.first() {
+        Some(refusal) if refused.len() == locked.len() => {
+            Err(Error::precondition("position_id", format!("{refusal}; nothing of this position is open")))
+        }
+        _ => Ok(moves),
+    }
+}
+
+/// Whether somebody may be paying one of the notices: then only with force, which is answered.
+async fn attempts_allow(connection: &mut PgConnection, wish: &Wish<'_>, navs: &[&str]) -> Result<bool> {
+    // A statement of its own, after the lock: it sees every activation that was answered before.
+    let latest: Option<jiff_sqlx::Timestamp> = sqlx::query_scalar(
+        "select max(latest.activated_at)
+         from unnest($2::text[]) as wanted (nav)
+         cross join lateral (
+             select a.activated_at from activation a where a.institution_id = $1 and a.nav = wanted.nav
+             order by a.activated_at desc limit 1
+         ) latest",
+    )
+    .bind(wish.owner.institution_id)
+    .bind(navs)
+    .fetch_one(connection)
+    .instrument(store::span("find attempts"))
+    .await?;
+    let Some(at) = latest.map(jiff_sqlx::Timestamp::to_jiff).filter(|at| activation::in_progress(*at, wish.now)) else {
+        return Ok(false);
+    };
+    if wish.force {
+        tracing::warn!(institution = %wish.owner.code, actor = wish.actor, "open attempt to pay overruled by force");
+        return Ok(true);
+    }
+    let until = activation::attempt_until(at);
+    Err(Error::precondition("force", format!("somebody may be paying until {until}; wait, or send force")))
+}
+
+async fn lock_one(connection: &mut PgConnection, owner: &Owner, notice_number: &str) -> Result<NoticeRow> {
+    let nav = NoticeNumber::parse(notice_number)
+        .map_err(|error| Error::invalid("notice_number", format!("{error}; send it as it was answered")))?;
+    let row = sqlx::query_as(concat!(
+        "select ",
+        notice_columns!(),
+        " from notice n where n.institution_id = $1 and n.nav = $2 for update of n"
+    ))
+    .bind(owner.institution_id)
+    .bind(nav.as_str())
+    .fetch_optional(connection)
+    .instrument(store::span("lock instalment"))
+    .await?;
+    row.ok_or_else(|| read::unknown("notice_number", owner))
+}
+
+async fn changed(
+    connection: &mut PgConnection,
+    row: &NoticeRow,
+    request: &proto::UpdateInstalmentRequest,
+) -> Result<Changed> {
+    if request.amount_cents.is_none() && request.due_date.is_none() && request.description.is_none() {
+        return Err(Error::invalid(
+            "amount_cents",
+            "nothing is to be changed; send amount_cents, due_date or description",
+        ));
+    }
+    let due = match &request.due_date {
+        None => row.due,
+        Some(told) => draft::due_date(told).map_err(|message| Error::invalid("due_date", message))?,
+    };
+    let description = match &request.description {
+        None => row.description.clone(),
+        Some(told) => description(&row.debtor.code, told).map_err(|message| Error::invalid("description", message))?,
+    };
+    let (amount, transfers) = match request.amount_cents {
+        None => (row.amount, row.transfers.clone()),
+        Some(cents) => {
+            let service = facts::one_service(connection, row.institution_id, &row.service_code).await?;
+            let service = service
+                .ok_or_else(|| Error::precondition("amount_cents", "its service is gone; create a new position"))?;
+            let divided = draft::amount(cents).and_then(|amount| {
+                plan::within_limits(&service, amount)?;
+                Ok((amount, plan::transfers(&service, amount)?))
+            });
+            divided.map_err(|message| Error::invalid("amount_cents", message))?
+        }
+    };
+    Ok(Changed { amount, due, description, transfers })
+}
+
+fn description(debtor_code: &str, told: &str) -> Result<String, String> {
+    let text = Text::<140>::parse(told).map_err(|error| format!("{error}; send 1 to 140 characters"))?;
+    if draft::names_the_debtor(debtor_code, told) {
+        return Err(draft::DESCRIPTION_NAMES_DEBTOR.to_owned());
+    }
+    Ok(text.to_string())
+}
+
+async fn write(connection: &mut PgConnection, row: &NoticeRow, changed: &Changed) -> sqlx::Result<()> {
+    let done = sqlx::query(
+        "update notice set amount_cents = $4, due_date = $5, description = $6, transfers = $7, version = version + 1
+         where institution_id = $1 and nav = $2 and version = $3",
+    )
+    .bind(row.institution_id)
+    .bind(row.nav.as_str())
+    .bind(row.version)
+    .bind(changed.amount.get())
+    .bind(changed.due.map(|due| due.date().to_sqlx()))
+    .bind(&changed.description)
+    .bind(Json(&changed.transfers))
+    .execute(connection)
+    .instrument(store::span("write instalment"))
+    .await?;
+    if done.rows_affected() == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
+}
+
+async fn record(connection: &mut PgConnection, wish: &Wish<'_>, entry: Entry<'_>) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into position_change (institution_id, position_id, changed_at, actor, action, nav, forced, detail)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(wish.owner.institution_id)
+    .bind(entry.position_id)
+    .bind(wish.now.to_sqlx())
+    .bind(wish.actor)
+    .bind(entry.action)
+    .bind(entry.nav)
+    .bind(entry.forced)
+    .bind(Json(entry.detail))
+    .execute(connection)
+    .instrument(store::span("record change"))
+    .await?;
+    Ok(())
+}

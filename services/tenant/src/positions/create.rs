@@ -1,0 +1,339 @@
+//! New positions, many at a time: a constant number of statements for a batch, whoever its callers are.
+//!
+//! ```text
+//!  facts -> known references -> plan (pure) -> numbers -> one transaction: facts unchanged? references, positions, notices
+//!                 |                                              |
+//!                 +--> replay, or ALREADY_EXISTS                 +--> somebody was faster: what is undecided goes round again
+//! ```
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use fiorino_domain::{institution::InstitutionCode, notice::NoticeNumber};
+use fiorino_kit::clock::Clock;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{
+    draft::Draft,
+    facts::{self, Facts},
+    plan::{self, Asked, Planned},
+    references::{self, Known, Reference},
+    write::{self, New, Written},
+};
+use crate::{
+    Error, Result, Violation,
+    nav::{self, Issuer, Point},
+};
+
+/// Rounds of one batch. Only somebody who is faster, or a number that another system used, costs a further one.
+const ROUNDS_MAX: usize = 8;
+
+/// One position to be created.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) institution: InstitutionCode,
+    pub(super) client: Arc<str>,
+    /// Where it stands in its request.
+    pub(super) path: Arc<str>,
+    pub(super) draft: Arc<Draft>,
+}
+
+/// What became of it.
+pub(super) enum Created {
+    /// It is new.
+    Fresh(Box<Planned>),
+    /// It existed: an equal repetition.
+    Replayed(Replayed),
+}
+
+/// A position that existed.
+#[derive(Debug, Clone)]
+pub(super) struct Replayed {
+    pub(super) position_id: Uuid,
+    pub(super) numbers: Vec<String>,
+}
+
+/// Creates positions.
+#[derive(Debug)]
+pub(super) struct Creator {
+    pool: PgPool,
+    environment: String,
+    clock: Clock,
+    issuer: Issuer,
+}
+
+/// A batch on its way: an outcome per item as soon as it is decided.
+struct Batch<'a> {
+    items: &'a [Item],
+    outcomes: Vec<Option<Result<Created>>>,
+}
+
+/// An item that is to be written.
+struct Plan {
+    /// Of the item in its batch.
+    place: usize,
+    reference: Reference,
+    planned: Box<Planned>,
+}
+
+// === impl Creator ===
+
+impl Creator {
+    pub(super) fn new(pool: PgPool, environment: String, clock: Clock) -> Self {
+        Self { issuer: Issuer::new(pool.clone()), pool, environment, clock }
+    }
+
+    /// Creates what can be created; each item has its own outcome, in the order of the items.
+    ///
+    /// # Errors
+    /// When the database fails: then nothing is known of any item, and a repetition is safe.
+    pub(super) async fn create(&self, items: &[Item]) -> Result<Vec<Result<Created>>> {
+        let mut batch = Batch { items, outcomes: items.iter().map(|_| None).collect() };
+        let leaders = batch.leaders();
+        for round in 0..ROUNDS_MAX {
+            let open: Vec<_> = leaders.iter().copied().filter(|place| batch.outcomes[*place].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            // After a collision numbers are looked up before they are used.
+            self.round(&mut batch, &open, round > 0).await?;
+        }
+        batch.settle_followers();
+        Ok(batch.outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(Error::Interrupted))).collect())
+    }
+
+    async fn round(&self, batch: &mut Batch<'_>, open: &[usize], careful: bool) -> Result<()> {
+        let plans = self.plan(batch, open).await?;
+        let plans = self.refuse_taken(batch, plans).await?;
+        let plans = self.number(batch, plans, careful).await?;
+        if plans.is_empty() {
+            return Ok(());
+        }
+        let news: Vec<_> = (plans.iter())
+            .map(|Plan { place, reference, planned }| New { reference, hash: batch.items[*place].draft.hash, planned })
+            .collect();
+        // Who lost a race for a reference finds the winner's in the next round.
+        if let Written::Created(created) = write::all(&self.pool, &news).await? {
+            for Plan { place, planned, .. } in plans.into_iter().filter(|plan| created.contains(&plan.reference)) {
+                batch.outcomes[place] = Some(Ok(Created::Fresh(planned)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides what was created before, and plans the rest.
+    async fn plan(&self, batch: &mut Batch<'_>, open: &[usize]) -> Result<Vec<Plan>> {
+        let wanted: Vec<_> = open
+            .iter()
+            .map(|place| &batch.items[*place])
+            .map(|item| (item.institution, item.draft.service_code.as_str()))
+            .collect();
+        let facts = facts::read(&mut *self.pool.acquire().await?, &self.environment, &wanted).await?;
+        let references: HashMap<_, _> = (open.iter().copied())
+            .filter_map(|place| {
+                Some((place, batch.items[place].reference(facts.get(&batch.items[place].institution)?)))
+            })
+            .collect();
+        let known = references::find(&self.pool, &references.values().collect::<Vec<_>>()).await?;
+        let now = self.clock.now();
+        let mut plans = Vec::with_capacity(open.len());
+        for (place, item) in open.iter().map(|place| (*place, &batch.items[*place])) {
+            let asked = Asked { path: &item.path, client: &item.client, id: Uuid::now_v7(), now };
+            let outcome = match facts.get(&item.institution).zip(references.get(&place)) {
+                None => Err(facts::unknown_institution(item.institution)),
+                Some((facts, reference)) => match known.get(reference) {
+                    Some(known) => replay(item, known),
+                    None => match plan::plan(&asked, &item.draft, facts) {
+                        Ok(planned) => {
+                            plans.push(Plan { place, reference: reference.clone(), planned: Box::new(planned) });
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    },
+                },
+            };
+            batch.outcomes[place] = Some(outcome);
+        }
+        Ok(plans)
+    }
+
+    /// Refuses positions with a foreign number that somebody has already, in the database or before it in the batch.
+    async fn refuse_taken(&self, batch: &mut Batch<'_>, plans: Vec<Plan>) -> Result<Vec<Plan>> {
+        let foreign: Vec<_> = plans.iter().flat_map(Plan::foreign_numbers).collect();
+        if foreign.is_empty() {
+            return Ok(plans);
+        }
+        let mut taken = write::taken(&self.pool, &foreign).await?;
+        let mut kept = Vec::with_capacity(plans.len());
+        for plan in plans {
+            let mut own = HashSet::new();
+            let double = plan.foreign_numbers().find(|number| taken.contains(number) || !own.insert(*number));
+            if let Some((_, nav)) = double {
+                batch.outcomes[plan.place] = Some(Err(number_taken(&batch.items[plan.place], nav)));
+            } else {
+                taken.extend(own);
+                kept.push(plan);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Issues the numbers that are missing, a sequence at a time. A sequence that is used up refuses its positions.
+    async fn number(&self, batch: &mut Batch<'_>, mut plans: Vec<Plan>, careful: bool) -> Result<Vec<Plan>> {
+        let mut wanted: HashMap<Point, (u64, usize)> = HashMap::new();
+        for (point, floor, missing) in plans.iter().filter_map(Plan::wanted) {
+            let (highest, count) = wanted.entry(point.clone()).or_default();
+            (*highest, *count) = ((*highest).max(floor), *count + missing);
+        }
+        for (point, (floor, count)) in wanted {
+            let asks = |plan: &Plan| plan.wanted().is_some_and(|(from, ..)| *from == point);
+            match self.issue(&point, floor, count, careful).await {
+                Ok(numbers) => {
+                    let mut numbers = numbers.into_iter();
+                    plans.iter_mut().filter(|plan| asks(plan)).for_each(|plan| plan.planned.number(&mut numbers));
+                }
+                Err(nav::Error::Store { source }) => return Err(source.into()),
+                Err(error @ (nav::Error::UsedUp { .. } | nav::Error::NoSequence { .. })) => {
+                    let message = format!("{error}; give the association another prefix or code");
+                    for plan in plans.extract_if(.., |plan| asks(plan)) {
+                        batch.outcomes[plan.place] = Some(Err(Error::precondition("institution", message.clone())));
+                    }
+                }
+            }
+        }
+        Ok(plans)
+    }
+
+    async fn issue(&self, point: &Point, floor: u64, count: usize, careful: bool) -> nav::Result<Vec<NoticeNumber>> {
+        if !careful {
+            return self.issuer.issue(point, floor, count).await;
+        }
+        // Ends with the sequence at the latest: a number is given out once.
+        let mut free = Vec::with_capacity(count);
+        while free.len() < count {
+            let numbers = self.issuer.issue(point, floor, count - free.len()).await?;
+            let asked: Vec<_> = numbers.into_iter().map(|nav| (point.institution_id, nav)).collect();
+            let taken = write::taken(&self.pool, &asked).await?;
+            free.extend(asked.into_iter().filter(|number| !taken.contains(number)).map(|(_, nav)| nav));
+        }
+        Ok(free)
+    }
+}
+
+fn replay(item: &Item, known: &Known) -> Result<Created> {
+    if known.hash != item.draft.hash {
+        return Err(reference_taken(&item.path));
+    }
+    Ok(Created::Replayed(Replayed { position_id: known.position_id, numbers: known.numbers.clone() }))
+}
+
+fn reference_taken(path: &str) -> Error {
+    let message = "was used for another request; send that one again unchanged, or choose a new reference";
+    Error::AlreadyExists(Violation::new(format!("{path}.client_reference"), message))
+}
+
+fn number_taken(item: &Item, nav: NoticeNumber) -> Error {
+    let mut field = format!("{}.options", item.path);
+    for (option, told) in item.draft.options.iter().enumerate() {
+        for place in (0..told.instalments.len()).filter(|place| told.instalments[*place].number == Some(nav)) {
+            field = format!("{}.options[{option}].instalments[{place}].notice_number", item.path);
+        }
+    }
+    Error::AlreadyExists(Violation::new(
+        field,
+        "is the number of another notice; correct it, or leave it empty to have one issued",
+    ))
+}
+
+/// The refusal of an equal item, told of the fields under `path`.
+fn same_refusal(error: &Error, leader: &str, path: &str) -> Error {
+    let here = |violation: &Violation| {
+        let rest = violation.field.strip_prefix(leader);
+        let field = rest.map_or_else(|| violation.field.clone(), |rest| format!("{path}{rest}"));
+        Violation { field, message: violation.message.clone() }
+    };
+    match error {
+        Error::Invalid(violations) => Error::Invalid(violations.iter().map(here).collect()),
+        Error::Precondition(violations) => Error::Precondition(violations.iter().map(here).collect()),
+        Error::AlreadyExists(violation) => Error::AlreadyExists(here(violation)),
+        Error::NotFound { field, message } => Error::NotFound { field, message: message.clone() },
+        Error::Superseded(_) | Error::Overloaded | Error::Interrupted | Error::Store { .. } => Error::Interrupted,
+    }
+}
+
+// === impl Item ===
+
+impl Item {
+    fn reference(&self, facts: &Facts) -> Reference {
+        Reference {
+            institution_id: facts.owner.institution_id,
+            client: self.client.as_ref().to_owned(),
+            name: self.draft.client_reference.to_string(),
+        }
+    }
+
+    fn identity(&self) -> (InstitutionCode, &str, &str) {
+        (self.institution, &self.client, self.draft.client_reference.as_str())
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    fn foreign_numbers(&self) -> impl Iterator<Item = (i32, NoticeNumber)> {
+        self.planned.foreign_numbers().map(|nav| (self.reference.institution_id, nav))
+    }
+
+    /// Where and how many numbers are to be issued, from which floor on.
+    fn wanted(&self) -> Option<(&Point, u64, usize)> {
+        let missing = Some(self.planned.missing_numbers()).filter(|missing| *missing > 0)?;
+        self.planned.issuing.as_ref().map(|(point, floor)| (point, *floor, missing))
+    }
+}
+
+// === impl Created ===
+
+impl Created {
+    /// As a repetition of the same request sees it.
+    pub(super) fn replayed(&self) -> Replayed {
+        match self {
+            Self::Fresh(planned) => Replayed {
+                position_id: planned.position.id,
+                numbers: planned.notices.iter().map(|notice| notice.nav.to_string()).collect(),
+            },
+            Self::Replayed(replayed) => replayed.clone(),
+        }
+    }
+}
+
+// === impl Batch ===
+
+impl Batch<'_> {
+    /// The first item of each reference: the others are answered by what becomes of it.
+    fn leaders(&self) -> Vec<usize> {
+        let mut seen = HashSet::new();
+        (0..self.items.len()).filter(|place| seen.insert(self.items[*place].identity())).collect()
+    }
+
+    fn settle_followers(&mut self) {
+        let mut leaders = HashMap::new();
+        for (place, item) in self.items.iter().enumerate() {
+            let leader = *leaders.entry(item.identity()).or_insert(place);
+            if leader != place {
+                self.outcomes[place] = Some(self.as_its_leader(item, leader));
+            }
+        }
+    }
+
+    fn as_its_leader(&self, item: &Item, leader: usize) -> Result<Created> {
+        match &self.outcomes[leader] {
+            None => Err(Error::Interrupted),
+            Some(_) if self.items[leader].draft.hash != item.draft.hash => Err(reference_taken(&item.path)),
+            Some(Ok(created)) => Ok(Created::Replayed(created.replayed())),
+            Some(Err(error)) => Err(same_refusal(error, &self.items[leader].path, &item.path)),
+        }
+    }
+}

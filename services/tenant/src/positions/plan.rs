@@ -1,0 +1,237 @@
+//! What a new position becomes under the configuration of its institution: pure.
+
+use fiorino_domain::{
+    date::LegalDate,
+    money::Cents,
+    notice::NoticeNumber,
+    position::InstalmentState,
+    split::{self, BasisPoints, Share},
+};
+use fiorino_proto::config::v1::LifecyclePhase;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    draft::{Draft, DraftInstalment},
+    facts::{Facts, Owner, Service},
+    rows::{NoticeRow, PositionRow},
+    stored::{StoredBeneficiary, StoredDebtor, StoredTransfer},
+};
+use crate::{Error, Result, Violation, nav::Point};
+
+/// A position ready to be written, but for the numbers that are still to be issued.
+pub(crate) struct Planned {
+    pub(crate) owner: Owner,
+    /// Where its numbers are issued, and the floor of the sequence.
+    pub(super) issuing: Option<(Point, u64)>,
+    pub(crate) position: PositionRow,
+    /// [`NoticeNumber::PROBE`] stands where a number is missing.
+    pub(crate) notices: Vec<NoticeRow>,
+}
+
+/// Who asks, and when.
+pub(super) struct Asked<'a> {
+    /// Where the position stands in the request.
+    pub(super) path: &'a str,
+    pub(super) client: &'a str,
+    pub(super) id: Uuid,
+    pub(super) now: Timestamp,
+}
+
+/// Plans a position.
+///
+/// # Errors
+/// [`Error::Precondition`] when institution or service take no new positions, [`Error::Invalid`] when the position breaks a rule of
+/// the service.
+pub(super) fn plan(asked: &Asked<'_>, draft: &Draft, facts: &Facts) -> Result<Planned> {
+    may_issue(&facts.owner)?;
+    let service = open_service(asked.path, draft.service_code.as_str(), facts)?;
+    let mut violations = Vec::new();
+    let mut notices = Vec::new();
+    for (option_no, option) in (1..).zip(&draft.options) {
+        for (instalment_no, instalment) in (1..).zip(&option.instalments) {
+            let path = || format!("{}.options[{}].instalments[{}]", asked.path, option_no - 1, instalment_no - 1);
+            check(path, instalment, facts, service, &mut violations);
+            let place = (option_no, instalment_no);
+            match notice(asked, draft, instalment, place, &facts.owner, service) {
+                Ok(notice) => notices.push(notice),
+                Err(message) => violations.push(Violation::new(format!("{}.amount_cents", path()), message)),
+            }
+        }
+    }
+    if !violations.is_empty() {
+        return Err(Error::Invalid(violations));
+    }
+    let position = PositionRow {
+        institution_id: facts.owner.institution_id,
+        id: asked.id,
+        client: asked.client.to_owned(),
+        client_reference: draft.client_reference.to_string(),
+        service_code: service.code.clone(),
+        description: draft.description.to_string(),
+        debtor_code: draft.debtor.code().expose().to_owned(),
+        options: draft.options.iter().map(|option| option.description.clone()).collect(),
+        created_at: asked.now,
+    };
+    Ok(Planned { owner: facts.owner.clone(), issuing: facts.issuing.clone(), position, notices })
+}
+
+/// Whether the institution's phase allows new notices.
+///
+/// # Errors
+/// [`Error::Precondition`] naming the phase.
+pub(super) fn may_issue(owner: &Owner) -> Result<()> {
+    let why = match owner.phase {
+        LifecyclePhase::Testing | LifecyclePhase::Live => return Ok(()),
+        LifecyclePhase::Suspended => {
+            "is suspended: existing notices stay payable, new ones wait until it is Live again"
+        }
+        LifecyclePhase::Leaving => "is leaving: new notices are issued by its next intermediary",
+        LifecyclePhase::Closed => "is closed: it issues no notices any more",
+        LifecyclePhase::Unspecified => "has no known phase: apply its manifest again",
+    };
+    Err(Error::precondition("institution", format!("institution {} {why}", owner.code)))
+}
+
+/// Whether an amount is within the service's limits.
+///
+/// # Errors
+/// The rule and the remedy.
+pub(super) fn within_limits(service: &Service, amount: Cents) -> Result<(), String> {
+    let (minimum, maximum) = (service.minimum_cents, service.maximum_cents);
+    if amount.get() < minimum {
+        return Err(format!("service {} takes {minimum} cents at least; raise the amount", service.code));
+    }
+    if maximum > 0 && amount.get() > maximum {
+        return Err(format!("service {} takes {maximum} cents at most; lower the amount or split it", service.code));
+    }
+    Ok(())
+}
+
+/// The transfers of an amount: the issuer's first, then the beneficiaries of the service in their order.
+///
+/// # Errors
+/// Shares that cannot be divided: the rule and the remedy.
+pub(super) fn transfers(service: &Service, amount: Cents) -> Result<Vec<StoredTransfer>, String> {
+    let unusable = |error| format!("{error}; correct the beneficiaries of service {}", service.code);
+    let mut shares = vec![Share::ISSUER];
+    for beneficiary in &service.beneficiaries {
+        shares.push(Share::of_beneficiary(BasisPoints::new(beneficiary.share_basis_points).map_err(unusable)?));
+    }
+    let parts = split::split(amount, Cents::ZERO, &shares).map_err(unusable)?;
+    let transfer = |(id, part): (u8, split::Part)| {
+        let beneficiary = part.share.checked_sub(1).and_then(|place| service.beneficiaries.get(place));
+        StoredTransfer {
+            id,
+            cents: part.amount,
+            taxonomy: beneficiary.map_or(service.taxonomy, |beneficiary| beneficiary.taxonomy_code),
+            to: beneficiary.map(|beneficiary| StoredBeneficiary {
+                code: beneficiary.fiscal_code,
+                name: beneficiary.legal_name.clone(),
+                iban: beneficiary.iban.clone(),
+                postal: beneficiary.postal,
+            }),
+            metadata: Vec::new(),
+        }
+    };
+    Ok((1..).zip(parts).map(transfer).collect())
+}
+
+fn open_service<'a>(path: &str, code: &str, facts: &'a Facts) -> Result<&'a Service> {
+    let field = || format!("{path}.service_code");
+    let institution = facts.owner.code;
+    let service = facts.service(code).ok_or_else(|| {
+        let message = format!("institution {institution} has no service {code}; apply a PaymentService with this code");
+        Error::precondition(field(), message)
+    })?;
+    if service.open {
+        return Ok(service);
+    }
+    let message = format!("service {code} takes no new positions; set it active, or choose another service");
+    Err(Error::precondition(field(), message))
+}
+
+fn check(
+    path: impl Fn() -> String,
+    instalment: &DraftInstalment,
+    facts: &Facts,
+    service: &Service,
+    violations: &mut Vec<Violation>,
+) {
+    if let Err(message) = within_limits(service, instalment.amount) {
+        violations.push(Violation::new(format!("{}.amount_cents", path()), message));
+    }
+    match &instalment.number {
+        Some(number) if !facts.accepts(number) => {
+            let message = format!(
+                "its code is none of institution {}; add an association with it, or leave the number empty to have one issued",
+                facts.owner.code
+            );
+            violations.push(Violation::new(format!("{}.notice_number", path()), message));
+        }
+        None if facts.issuing.is_none() => {
+            let message = format!(
+                "no association of institution {} issues numbers; set one to Issuing, or send the number",
+                facts.owner.code
+            );
+            violations.push(Violation::new(format!("{}.notice_number", path()), message));
+        }
+        Some(_) | None => {}
+    }
+}
+
+fn notice(
+    asked: &Asked<'_>,
+    draft: &Draft,
+    instalment: &DraftInstalment,
+    (option_no, instalment_no): (i16, i16),
+    owner: &Owner,
+    service: &Service,
+) -> Result<NoticeRow, String> {
+    Ok(NoticeRow {
+        institution_id: owner.institution_id,
+        nav: instalment.number.unwrap_or(NoticeNumber::PROBE),
+        position_id: asked.id,
+        option_no,
+        instalment_no,
+        state: if draft.published { InstalmentState::Payable } else { InstalmentState::Draft },
+        version: 1,
+        amount: instalment.amount,
+        due: instalment.due,
+        issued_on: LegalDate::today(asked.now),
+        expiry: service.expiry,
+        description: instalment.description.to_string(),
+        service_code: service.code.clone(),
+        account: service.account.clone(),
+        debtor: StoredDebtor::from(&draft.debtor),
+        transfers: transfers(service, instalment.amount)?,
+        receipt_id: None,
+        activated_at: None,
+    })
+}
+
+// === impl Planned ===
+
+impl Planned {
+    /// How many numbers are to be issued.
+    pub(super) fn missing_numbers(&self) -> usize {
+        self.notices.iter().filter(|notice| notice.nav == NoticeNumber::PROBE).count()
+    }
+
+    /// Numbers that came with the request.
+    pub(super) fn foreign_numbers(&self) -> impl Iterator<Item = NoticeNumber> {
+        self.notices.iter().map(|notice| notice.nav).filter(|nav| *nav != NoticeNumber::PROBE)
+    }
+
+    /// Puts issued numbers where they are missing.
+    pub(super) fn number(&mut self, numbers: &mut impl Iterator<Item = NoticeNumber>) {
+        let missing = self.notices.iter_mut().filter(|notice| notice.nav == NoticeNumber::PROBE);
+        for (notice, number) in missing.zip(numbers) {
+            notice.nav = number;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

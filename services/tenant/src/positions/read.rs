@@ -1,0 +1,206 @@
+//! Positions out of the database, one or a page of them.
+
+use std::collections::HashMap;
+
+use fiorino_domain::position::PositionId;
+use fiorino_kit::store;
+use fiorino_proto::positions::v1::{self as proto, get_position_request::By};
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{
+    draft::INSTALMENTS_MAX,
+    facts::Owner,
+    rows::{NoticeRow, PositionRow, notice_columns},
+    view,
+};
+use crate::{Error, Result};
+
+/// Page size when none is asked for.
+const PAGE_DEFAULT: u32 = 100;
+
+/// Largest page, positions.
+const PAGE_MAX: u32 = 500;
+
+/// Instalments in one page: what fits into a message, and at least one position. A page of large positions ends earlier.
+const PAGE_INSTALMENTS_MAX: usize = 2 * INSTALMENTS_MAX;
+
+/// One position.
+///
+/// # Errors
+/// [`Error::NotFound`] when the institution has none with this id.
+pub(super) async fn one(
+    connection: &mut PgConnection,
+    owner: &Owner,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<proto::Position> {
+    let row: Option<PositionRow> = sqlx::query_as("select * from debt_position where institution_id = $1 and id = $2")
+        .bind(owner.institution_id)
+        .bind(id)
+        .fetch_optional(&mut *connection)
+        .instrument(store::span("read position"))
+        .await?;
+    let row = row.ok_or_else(|| unknown("position_id", owner))?;
+    let notices = notices(connection, owner.institution_id, &[id], INSTALMENTS_MAX).await?;
+    Ok(view::position(owner, &row, &notices, now))
+}
+
+/// The id of the position that a request names.
+///
+/// # Errors
+/// [`Error::Invalid`] when it names none, [`Error::NotFound`] when there is no such position.
+pub(super) async fn find(connection: &mut PgConnection, owner: &Owner, client: &str, by: Option<By>) -> Result<Uuid> {
+    match by {
+        None => Err(Error::invalid("by", "must be set; send position_id, notice_number or client_reference")),
+        Some(By::PositionId(id)) => position_id(&id),
+        Some(By::NoticeNumber(nav)) => {
+            let found = sqlx::query_scalar("select position_id from notice where institution_id = $1 and nav = $2")
+                .bind(owner.institution_id)
+                .bind(nav)
+                .fetch_optional(connection)
+                .instrument(store::span("find position by notice number"))
+                .await?;
+            found.ok_or_else(|| unknown("notice_number", owner))
+        }
+        Some(By::ClientReference(reference)) => {
+            let found = sqlx::query_scalar(
+                "select position_id from client_reference where institution_id = $1 and client = $2 and reference = $3",
+            )
+            .bind(owner.institution_id)
+            .bind(client)
+            .bind(reference)
+            .fetch_optional(connection)
+            .instrument(store::span("find position by client reference"))
+            .await?;
+            found.ok_or_else(|| unknown("client_reference", owner))
+        }
+    }
+}
+
+/// A page of positions, newest first.
+///
+/// # Errors
+/// [`Error::Invalid`] when size or token of the page are none.
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    owner: &Owner,
+    request: &proto::ListPositionsRequest,
+    now: Timestamp,
+) -> Result<proto::ListPositionsResponse> {
+    let size = page_size(request.page_size)?;
+    let before = match request.page_token.as_str() {
+        "" => Uuid::max(),
+        token => Uuid::try_parse(token).map_err(|_| {
+            Error::invalid("page_token", "is none of ours; send next_page_token of the page before, or nothing")
+        })?,
+    };
+    let mut rows = page(connection, owner.institution_id, request, before, size + 1).await?;
+    let mut more = rows.len() > size;
+    rows.truncate(size);
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    let mut notices = notices(connection, owner.institution_id, &ids, PAGE_INSTALMENTS_MAX + 1).await?;
+    if notices.len() > PAGE_INSTALMENTS_MAX {
+        // Newest first, as the positions: what does not fit, and the position that it cut, are for the next page.
+        let cut = notices.last().map(|notice| notice.position_id);
+        notices.retain(|notice| Some(notice.position_id) != cut);
+        rows.retain(|row| Some(row.id) > cut);
+        more = true;
+    }
+    let next_page_token = rows.last().filter(|_| more).map(|row| row.id.to_string()).unwrap_or_default();
+    let mut notices = by_position(notices);
+    let positions = (rows.iter())
+        .map(|row| view::position(owner, row, &notices.remove(&row.id).unwrap_or_default(), now))
+        .collect();
+    Ok(proto::ListPositionsResponse { positions, next_page_token })
+}
+
+/// Reads a position's id.
+///
+/// # Errors
+/// [`Error::Invalid`] when it is none.
+pub(super) fn position_id(text: &str) -> Result<Uuid> {
+    let id = PositionId::parse(text)
+        .map_err(|error| Error::invalid("position_id", format!("{error}; send it as it was answered")))?;
+    Ok(id.as_uuid())
+}
+
+/// The answer for a position that the institution does not have.
+pub(super) fn unknown(field: &'static str, owner: &Owner) -> Error {
+    Error::NotFound { field, message: format!("institution {} has no such position; check {field}", owner.code) }
+}
+
+fn page_size(asked: u32) -> Result<usize> {
+    let size = match asked {
+        0 => PAGE_DEFAULT,
+        1..=PAGE_MAX => asked,
+        _ => return Err(Error::invalid("page_size", format!("must be 1 to {PAGE_MAX}; ask for less, or send 0"))),
+    };
+    Ok(usize::try_from(size).unwrap_or(usize::MAX))
+}
+
+async fn page(
+    connection: &mut PgConnection,
+    institution_id: i32,
+    request: &proto::ListPositionsRequest,
+    before: Uuid,
+    limit: usize,
+) -> sqlx::Result<Vec<PositionRow>> {
+    // One statement per index: an optional condition would make the planner choose one for all.
+    let debtor = request.debtor_fiscal_code.to_ascii_uppercase();
+    let service = request.service_code.as_str();
+    let statement = match (debtor.as_str(), service) {
+        ("", "") => {
+            "select * from debt_position where institution_id = $1 and id < $2 and $4 = '' and $5 = ''
+             order by id desc limit $3"
+        }
+        ("", _) => {
+            "select * from debt_position where institution_id = $1 and id < $2 and $4 = '' and service_code = $5
+             order by id desc limit $3"
+        }
+        (_, _) => {
+            "select * from debt_position where institution_id = $1 and id < $2 and debtor_code = $4 and ($5 = '' or service_code = $5)
+             order by id desc limit $3"
+        }
+    };
+    sqlx::query_as(statement)
+        .bind(institution_id)
+        .bind(before)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(debtor)
+        .bind(service)
+        .fetch_all(connection)
+        .instrument(store::span("list positions"))
+        .await
+}
+
+async fn notices(
+    connection: &mut PgConnection,
+    institution_id: i32,
+    positions: &[Uuid],
+    limit: usize,
+) -> sqlx::Result<Vec<NoticeRow>> {
+    sqlx::query_as(concat!(
+        "select ",
+        notice_columns!(),
+        " from notice n where n.institution_id = $1 and n.position_id = any($2)
+          order by n.position_id desc, n.option_no, n.instalment_no
+          limit $3"
+    ))
+    .bind(institution_id)
+    .bind(positions)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .instrument(store::span("read notices"))
+    .await
+}
+
+fn by_position(rows: Vec<NoticeRow>) -> HashMap<Uuid, Vec<NoticeRow>> {
+    let mut positions: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        positions.entry(row.position_id).or_default().push(row);
+    }
+    positions
+}

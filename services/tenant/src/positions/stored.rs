@@ -1,0 +1,202 @@
+//! What rows of notices hold as JSON. Names are short: they are repeated in every row, and never change.
+
+use fiorino_domain::{
+    debtor::{Debtor, Told},
+    institution::InstitutionCode,
+    money::Cents,
+    taxonomy::TaxonomyCode,
+};
+use fiorino_proto::{notices::v1 as notices, positions::v1 as positions};
+use serde::{Deserialize, Serialize};
+
+/// The debtor in clear; not `Debug` on purpose.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct StoredDebtor {
+    /// `F` or `G`.
+    kind: String,
+    pub(crate) code: String,
+    name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    street: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    civic: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    postal: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    city: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    province: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    country: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    email: String,
+}
+
+/// A transfer; its account number is resolved when it is needed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredTransfer {
+    pub(crate) id: u8,
+    pub(crate) cents: Cents,
+    pub(crate) taxonomy: TaxonomyCode,
+    /// Another institution; absent = the issuer, to the account of the row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<StoredBeneficiary>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) metadata: Vec<StoredEntry>,
+}
+
+/// Who else receives. The number is that of the day of creation: the service's present one goes before it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredBeneficiary {
+    pub(crate) code: InstitutionCode,
+    pub(crate) name: String,
+    pub(crate) iban: String,
+    #[serde(default)]
+    pub(crate) postal: bool,
+}
+
+/// An entry of a transfer's metadata (ctMetadata, pagopa.md 2.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredEntry {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+// === impl StoredDebtor ===
+
+impl From<&Debtor> for StoredDebtor {
+    fn from(debtor: &Debtor) -> Self {
+        let Told {
+            kind,
+            fiscal_code,
+            full_name,
+            street_name,
+            civic_number,
+            postal_code,
+            city,
+            province,
+            country,
+            email,
+        } = debtor.expose();
+        Self {
+            kind: kind.as_str().to_owned(),
+            code: fiscal_code.to_owned(),
+            name: full_name.to_owned(),
+            street: street_name.to_owned(),
+            civic: civic_number.to_owned(),
+            postal: postal_code.to_owned(),
+            city: city.to_owned(),
+            province: province.to_owned(),
+            country: country.to_owned(),
+            email: email.to_owned(),
+        }
+    }
+}
+
+impl From<&StoredDebtor> for positions::Debtor {
+    fn from(stored: &StoredDebtor) -> Self {
+        let kind = if stored.kind == "G" { positions::PersonKind::Legal } else { positions::PersonKind::Natural };
+        let StoredDebtor { kind: _, code, name, street, civic, postal, city, province, country, email } =
+            stored.clone();
+        Self {
+            kind: kind.into(),
+            fiscal_code: code,
+            full_name: name,
+            street_name: street,
+            civic_number: civic,
+            postal_code: postal,
+            city,
+            province,
+            country,
+            email,
+        }
+    }
+}
+
+impl From<StoredDebtor> for notices::Debtor {
+    fn from(stored: StoredDebtor) -> Self {
+        let StoredDebtor { kind, code, name, street, civic, postal, city, province, country, email } = stored;
+        Self {
+            kind,
+            fiscal_code: code,
+            full_name: name,
+            street_name: street,
+            civic_number: civic,
+            postal_code: postal,
+            city,
+            province,
+            country,
+            email,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fiorino_domain::debtor::PersonKind;
+
+    use super::*;
+
+    /// Rows outlive programs: a renamed field would lose what is stored.
+    #[test]
+    fn shapes_of_the_rows() {
+        let told = Told {
+            kind: PersonKind::Natural,
+            fiscal_code: "RSSMRA80A01H501U",
+            full_name: "Maria Rossi",
+            street_name: "Via Roma",
+            civic_number: "",
+            postal_code: "00100",
+            city: "Roma",
+            province: "RM",
+            country: "IT",
+            email: "",
+        };
+        let debtor = StoredDebtor::from(&Debtor::new(&told).unwrap());
+        insta::assert_json_snapshot!(debtor, @r#"
+        {
+          "kind": "F",
+          "code": "RSSMRA80A01H501U",
+          "name": "Maria Rossi",
+          "street": "Via Roma",
+          "postal": "00100",
+          "city": "Roma",
+          "province": "RM",
+          "country": "IT"
+        }
+        "#);
+        let transfer = StoredTransfer {
+            id: 2,
+            cents: Cents::new(500).unwrap(),
+            taxonomy: TaxonomyCode::parse("0201102IM").unwrap(),
+            to: Some(StoredBeneficiary {
+                code: InstitutionCode::parse("80001234567").unwrap(),
+                name: "Provincia".to_owned(),
+                iban: "IT60X0542811101000000123456".to_owned(),
+                postal: false,
+            }),
+            metadata: vec![StoredEntry { key: "IBANAPPOGGIO".to_owned(), value: "x".to_owned() }],
+        };
+        insta::assert_json_snapshot!(transfer, @r#"
+        {
+          "id": 2,
+          "cents": 500,
+          "taxonomy": "9/0201102IM/",
+          "to": {
+            "code": "80001234567",
+            "name": "Provincia",
+            "iban": "IT60X0542811101000000123456",
+            "postal": false
+          },
+          "metadata": [
+            {
+              "key": "IBANAPPOGGIO",
+              "value": "x"
+            }
+          ]
+        }
+        "#);
+        let back: StoredTransfer = serde_json::from_value(serde_json::to_value(&transfer).unwrap()).unwrap();
+        assert!(back == transfer);
+    }
+}

@@ -1,0 +1,88 @@
+//! The transaction in which new positions come into being.
+
+use std::collections::HashSet;
+
+use fiorino_domain::notice::NoticeNumber;
+use fiorino_kit::store;
+use sqlx::{PgPool, error::DatabaseError};
+use tracing::Instrument as _;
+
+use super::{
+    facts,
+    plan::Planned,
+    references::{self, Reference},
+    rows::{self, decode},
+};
+
+/// A position and what it is known by.
+pub(super) struct New<'a> {
+    pub(super) reference: &'a Reference,
+    pub(super) hash: [u8; 32],
+    pub(super) planned: &'a Planned,
+}
+
+/// What became of a transaction.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Committed: the positions of these references.
+    Created(HashSet<Reference>),
+    /// Rolled back: the configuration changed meanwhile, a number is taken, or the transaction met another one. Plan again.
+    Nothing,
+}
+
+/// Writes references, positions and notices, if the configuration is still the one that they were planned with.
+///
+/// # Errors
+/// What the database says, unless another attempt mends it.
+pub(super) async fn all(pool: &PgPool, news: &[New<'_>]) -> sqlx::Result<Written> {
+    match attempt(pool, news).await {
+        Err(error) if worth_another_round(&error) => Ok(Written::Nothing),
+        written => written,
+    }
+}
+
+/// Which of the numbers (institution, number) have a notice.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn taken(
+    pool: &PgPool,
+    numbers: &[(i32, NoticeNumber)],
+) -> sqlx::Result<HashSet<(i32, NoticeNumber)>> {
+    let rows: Vec<(i32, String)> = sqlx::query_as(
+        "select n.institution_id, n.nav from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav)
+         join notice n on n.institution_id = wanted.institution_id and n.nav = wanted.nav",
+    )
+    .bind(numbers.iter().map(|(institution_id, _)| *institution_id).collect::<Vec<_>>())
+    .bind(numbers.iter().map(|(_, nav)| nav.as_str()).collect::<Vec<_>>())
+    .fetch_all(pool)
+    .instrument(store::span("find taken numbers"))
+    .await?;
+    rows.into_iter().map(|(id, nav)| Ok((id, NoticeNumber::parse(&nav).map_err(decode)?))).collect()
+}
+
+async fn attempt(pool: &PgPool, news: &[New<'_>]) -> sqlx::Result<Written> {
+    let mut planned: Vec<_> =
+        news.iter().map(|new| (new.planned.owner.institution_id, new.planned.owner.config_seq)).collect();
+    planned.sort_unstable();
+    planned.dedup();
+    let mut tx = store::begin(pool).await?;
+    if !facts::unchanged(&mut tx, &planned).await? {
+        return Ok(Written::Nothing);
+    }
+    let wanted = news.iter().map(|new| (new.reference, new.hash, new.planned.position.id)).collect();
+    let created: HashSet<_> = references::take(&mut tx, wanted).await?.into_iter().collect();
+    let ours: Vec<_> = news.iter().filter(|new| created.contains(new.reference)).map(|new| new.planned).collect();
+    if !ours.is_empty() {
+        rows::insert_positions(&mut tx, &ours.iter().map(|planned| &planned.position).collect::<Vec<_>>()).await?;
+        rows::insert_notices(&mut tx, ours.iter().flat_map(|planned| &planned.notices).collect()).await?;
+    }
+    tx.commit().await?;
+    Ok(Written::Created(created))
+}
+
+fn worth_another_round(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    // class 40: serialization failure, deadlock
+    store::constraint(error) == Some("notice_pkey") || code.is_some_and(|code| code.starts_with("40"))
+}

@@ -1,0 +1,255 @@
+//! What receipts do to instalments: pure. Every receipt counts once, none is refused, what is odd becomes a case
+//! (architecture.md 5.3, 11.5).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use fiorino_domain::{
+    case::CaseKind,
+    position::{InstalmentEvent, InstalmentState, next},
+};
+use fiorino_kit::outbox::Message;
+use fiorino_proto::receipts::v1::ApplyOutcome;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    arrived::{Arrived, Key, ReceiptRow},
+    event,
+};
+use crate::{
+    cases::{NO_INSTITUTION, NewCase},
+    positions::transition::{Locked, Move},
+};
+
+/// What the database says of a batch, the rows that may change being locked.
+#[derive(Default)]
+pub(super) struct Known {
+    /// By fiscal code.
+    pub(super) institutions: HashMap<String, i32>,
+    /// Keys that this transaction took.
+    pub(super) fresh: HashSet<Key>,
+    /// Content of every version of the receipts of the batch.
+    pub(super) versions: HashMap<Key, Vec<u8>>,
+    /// Every instalment of the positions that the batch is about.
+    pub(super) instalments: Vec<Locked>,
+    /// Of the same positions.
+    pub(super) positions: HashMap<(i32, Uuid), PositionFacts>,
+    /// Cents that the latest activation before the receipt asked for, by key of the receipt.
+    pub(super) activated_cents: HashMap<Key, i64>,
+}
+
+/// What an event tells of a position.
+#[derive(Debug, Clone)]
+pub(super) struct PositionFacts {
+    pub(super) client_reference: String,
+    pub(super) service_code: String,
+}
+
+/// What is to be written.
+#[derive(Default)]
+pub(super) struct Plan<'a> {
+    pub(super) moves: Vec<Move>,
+    pub(super) receipts: Vec<ReceiptRow<'a>>,
+    pub(super) cases: Vec<NewCase>,
+    pub(super) messages: Vec<Message>,
+    /// One per receipt, in their order.
+    pub(super) outcomes: Vec<ApplyOutcome>,
+}
+
+/// A plan in the making.
+struct Planner<'a> {
+    known: Known,
+    now: Timestamp,
+    /// By institution and notice number: as the receipts before have left them.
+    instalments: BTreeMap<(i32, String), Instalment>,
+    plan: Plan<'a>,
+}
+
+struct Instalment {
+    locked: Locked,
+    state: InstalmentState,
+    receipt_id: Option<String>,
+}
+
+/// Decides about the receipts one after the other.
+pub(super) fn plan(arrived: &[Arrived], mut known: Known, now: Timestamp) -> Plan<'_> {
+    let instalment = |locked: Locked| {
+        let (state, receipt_id) = (locked.state, locked.receipt_id.clone());
+        ((locked.institution_id, locked.nav.clone()), Instalment { locked, state, receipt_id })
+    };
+    let instalments = std::mem::take(&mut known.instalments).into_iter().map(instalment).collect();
+    let mut planner = Planner { known, now, instalments, plan: Plan::default() };
+    for receipt in arrived {
+        let outcome = planner.receipt(receipt);
+        planner.plan.outcomes.push(outcome);
+    }
+    planner.finish()
+}
+
+// === impl Planner ===
+
+impl<'a> Planner<'a> {
+    fn receipt(&mut self, arrived: &'a Arrived) -> ApplyOutcome {
+        let institution_id = self.known.institutions.get(&arrived.told.institution).copied();
+        let Some(institution_id) = institution_id.filter(|_| !arrived.is_nobodys()) else {
+            self.nobodys(arrived, institution_id.unwrap_or(NO_INSTITUTION));
+            return ApplyOutcome::Case;
+        };
+        let key = arrived.key(institution_id);
+        // Taken out: the same receipt further down the batch is a repetition.
+        if !self.known.fresh.remove(&key) {
+            return self.repeated(arrived, &key);
+        }
+        let before = self.plan.cases.len();
+        self.findings(arrived, &key);
+        let outcome = if !arrived.is_paid() {
+            self.case(arrived, &key, CaseKind::ReceiptOutcome, json!({ "outcome": arrived.told.outcome }));
+            ApplyOutcome::Case
+        } else if arrived.is_of_beneficiary() {
+            self.plan.messages.push(event::share(arrived, self.now));
+            ApplyOutcome::Beneficiary
+        } else {
+            self.payment(arrived, &key);
+            if self.plan.cases.len() > before { ApplyOutcome::Case } else { ApplyOutcome::Applied }
+        };
+        self.plan.receipts.push(ReceiptRow { key, arrived, outcome });
+        outcome
+    }
+
+    fn nobodys(&mut self, arrived: &Arrived, institution_id: i32) {
+        // Without an institution the number of its row does not tell whose it is.
+        let key = Key {
+            receipt_id: format!("{}/{}", arrived.told.institution, arrived.told.receipt_id),
+            ..arrived.key(institution_id)
+        };
+        let detail = json!({ "institution": arrived.told.institution, "station": arrived.told.station_id });
+        self.case(arrived, &key, CaseKind::AddresseeNeverOurs, detail);
+    }
+
+    fn repeated(&mut self, arrived: &Arrived, key: &Key) -> ApplyOutcome {
+        let same = self.known.versions.get(key).is_none_or(|hash| *hash == arrived.told.content_hash);
+        if same {
+            return ApplyOutcome::Repeated;
+        }
+        // Two inboxes numbered versions on their own, as after a restore: what came second is in the inbox, and told here.
+        let hash = arrived.told.content_hash.iter().take(8).fold(0u64, |hash, byte| hash << 8 | u64::from(*byte));
+        let key = Key { receipt_id: format!("{}/{hash:016x}", key.receipt_id), ..key.clone() };
+        self.case(
+            arrived,
+            &key,
+            CaseKind::ReceiptVersion,
+            json!({ "version": key.version, "amount_cents": arrived.told.amount_cents }),
+        );
+        ApplyOutcome::Case
+    }
+
+    /// What the inbox found, and that other versions came before.
+    fn findings(&mut self, arrived: &Arrived, key: &Key) {
+        for finding in &arrived.findings {
+            self.case(arrived, key, finding.kind, json!({ "code": finding.unknown_code }));
+        }
+        let mut others: Vec<_> = (self.known.versions.keys())
+            .filter(|other| {
+                other.institution_id == key.institution_id && other.receipt_id == key.receipt_id && *other != key
+            })
+            // What stands further down the batch comes after this one.
+            .filter(|other| !self.known.fresh.contains(*other))
+            .map(|other| other.version)
+            .collect();
+        if !others.is_empty() {
+            others.sort_unstable();
+            self.case(arrived, key, CaseKind::ReceiptVersion, json!({ "version": key.version, "others": others }));
+        }
+    }
+
+    fn payment(&mut self, arrived: &Arrived, key: &Key) {
+        let notice = (key.institution_id, arrived.told.notice_number.clone());
+        let Some(instalment) = self.instalments.get_mut(&notice) else {
+            self.case(arrived, key, CaseKind::ReceiptUnknownNotice, json!({ "iuv": arrived.told.iuv }));
+            self.plan.messages.push(event::payment(arrived, None, self.now));
+            return;
+        };
+        let (position_id, option_no) = (instalment.locked.position_id, instalment.locked.option_no);
+        let expected_cents = self.known.activated_cents.get(key).copied().unwrap_or(instalment.locked.amount_cents);
+        // Another version of the receipt that paid it is no second payment.
+        if instalment.receipt_id.as_deref() != Some(&arrived.told.receipt_id) {
+            let case = instalment.happens(InstalmentEvent::ReceiptApplied);
+            instalment.receipt_id.get_or_insert_with(|| arrived.told.receipt_id.clone());
+            if let Some(kind) = case {
+                self.case(arrived, key, kind, json!({ "amount_cents": arrived.told.amount_cents }));
+            }
+            self.supersede(arrived, key, position_id, option_no);
+        }
+        if arrived.told.amount_cents != expected_cents {
+            let detail = json!({ "paid_cents": arrived.told.amount_cents, "expected_cents": expected_cents });
+            self.case(arrived, key, CaseKind::ReceiptAmountDiffers, detail);
+        }
+        let facts = self.known.positions.get(&(key.institution_id, position_id)).map(|facts| (position_id, facts));
+        self.plan.messages.push(event::payment(arrived, facts, self.now));
+    }
+
+    /// The other options of the position are out.
+    fn supersede(&mut self, arrived: &Arrived, key: &Key, position_id: Uuid, option_no: i16) {
+        let mut odd = Vec::new();
+        let siblings = self.instalments.values_mut().filter(|sibling| {
+            let Locked { institution_id, position_id: of, option_no: option, .. } = sibling.locked;
+            (institution_id, of) == (key.institution_id, position_id) && option != option_no
+        });
+        for sibling in siblings {
+            if let Some(kind) = sibling.happens(InstalmentEvent::SiblingPaid) {
+                odd.push((kind, sibling.locked.nav.clone()));
+            }
+        }
+        for (kind, nav) in odd {
+            let key = Key { receipt_id: format!("{}/{nav}", key.receipt_id), ..key.clone() };
+            self.case(arrived, &key, kind, json!({ "sibling": nav }));
+        }
+    }
+
+    fn case(&mut self, arrived: &Arrived, key: &Key, kind: CaseKind, detail: Value) {
+        self.plan.cases.push(NewCase {
+            institution_id: key.institution_id,
+            kind,
+            key: format!("{}/{}", key.receipt_id, key.version),
+            nav: Some(arrived.told.notice_number.clone()).filter(|nav| !nav.is_empty()),
+            receipt_id: Some(arrived.told.receipt_id.clone()),
+            detail,
+            opened_at: self.now,
+        });
+    }
+
+    fn finish(self) -> Plan<'a> {
+        let Self { mut plan, instalments, .. } = self;
+        plan.moves = instalments.into_values().filter_map(Instalment::moved).collect();
+        plan
+    }
+}
+
+// === impl Instalment ===
+
+impl Instalment {
+    /// A fact; facts are never refused (architecture.md 11.5).
+    fn happens(&mut self, event: InstalmentEvent) -> Option<CaseKind> {
+        let transition = next(self.state, event).ok()?;
+        self.state = transition.state;
+        transition.case
+    }
+
+    fn moved(self) -> Option<Move> {
+        let Self { locked, state, receipt_id } = self;
+        let paid_by = receipt_id.filter(|receipt_id| locked.receipt_id.as_ref() != Some(receipt_id));
+        (state != locked.state || paid_by.is_some()).then_some(Move {
+            institution_id: locked.institution_id,
+            nav: locked.nav,
+            version: locked.version,
+            state,
+            receipt_id: paid_by,
+            issued_on: None,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

@@ -1,0 +1,228 @@
+//! The transaction in which receipts are applied: keys first, then the instalments under lock, then everything at once.
+//!
+//! Keys, instalments and cases are each taken in one order, and in this order: batches that overlap wait for each other and never
+//! lock each other out.
+
+use std::collections::{HashMap, HashSet};
+
+use fiorino_kit::{outbox, store};
+use fiorino_proto::receipts::v1::ApplyOutcome;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
+use sqlx::{PgConnection, PgPool, types::Json};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{
+    apply::{self, Known, Plan, PositionFacts},
+    arrived::{Arrived, Key, ReceiptRow},
+};
+use crate::{cases, positions::transition};
+
+/// Who applies, where and when.
+pub(super) struct Applying<'a> {
+    pub(super) environment: &'a str,
+    pub(super) actor: &'a str,
+    pub(super) now: Timestamp,
+}
+
+/// A receipt of a notice, by place in the list of keys.
+struct Notice<'a> {
+    key: &'a Key,
+    nav: &'a str,
+    received_at: Timestamp,
+}
+
+type PositionRow = (i32, Uuid, String, String);
+
+/// Applies the receipts, all or none; an outcome for each, in their order.
+///
+/// # Errors
+/// What the database says; then nothing was done.
+pub(super) async fn apply(pool: &PgPool, with: &Applying<'_>, arrived: &[Arrived]) -> sqlx::Result<Vec<ApplyOutcome>> {
+    let mut tx = store::begin(pool).await?;
+    let known = know(&mut tx, with, arrived).await?;
+    let plan = apply::plan(arrived, known, with.now);
+    write(&mut tx, with, &plan).await?;
+    tx.commit().await?;
+    Ok(plan.outcomes)
+}
+
+async fn know(connection: &mut PgConnection, with: &Applying<'_>, arrived: &[Arrived]) -> sqlx::Result<Known> {
+    let institutions = institutions(connection, with.environment, arrived).await?;
+    let ours = |receipt: &&Arrived| !receipt.is_nobodys();
+    let keyed: Vec<_> = (arrived.iter().filter(ours))
+        .filter_map(|receipt| Some((receipt.key(*institutions.get(&receipt.told.institution)?), receipt)))
+        .collect();
+    let fresh = take_keys(connection, &keyed).await?;
+    let versions = versions(connection, &keyed).await?;
+    let notices: Vec<_> = (keyed.iter())
+        .filter(|(key, receipt)| fresh.contains(key) && receipt.is_paid() && !receipt.is_of_beneficiary())
+        .map(|(key, receipt)| Notice { key, nav: &receipt.told.notice_number, received_at: receipt.received_at })
+        .collect();
+    let positions = positions(connection, &notices).await?;
+    let ids: Vec<_> = positions.keys().copied().collect();
+    let instalments = transition::lock(connection, &ids).await?;
+    let activated_cents = activated(connection, &notices).await?;
+    Ok(Known { institutions, fresh, versions, instalments, positions, activated_cents })
+}
+
+async fn write(connection: &mut PgConnection, with: &Applying<'_>, plan: &Plan<'_>) -> sqlx::Result<()> {
+    transition::write(connection, &plan.moves).await?;
+    insert(connection, with, &plan.receipts).await?;
+    cases::open(connection, &plan.cases).await?;
+    if !plan.messages.is_empty() {
+        outbox::insert(connection, &plan.messages).instrument(store::span("insert events")).await?;
+    }
+    Ok(())
+}
+
+async fn institutions(
+    connection: &mut PgConnection,
+    environment: &str,
+    arrived: &[Arrived],
+) -> sqlx::Result<HashMap<String, i32>> {
+    let mut codes: Vec<_> = arrived.iter().map(|receipt| receipt.told.institution.as_str()).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    let rows: Vec<(String, i32)> = sqlx::query_as(
+        "select fiscal_code, institution_id from institution where environment = $1 and fiscal_code = any($2)",
+    )
+    .bind(environment)
+    .bind(codes)
+    .fetch_all(connection)
+    .instrument(store::span("find institutions"))
+    .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Takes the keys that nobody took before. Whoever is about to take one of them is waited for.
+async fn take_keys(connection: &mut PgConnection, keyed: &[(Key, &Arrived)]) -> sqlx::Result<HashSet<Key>> {
+    let mut ordered: Vec<_> = keyed.iter().collect();
+    ordered.sort_by(|(left, _), (right, _)| left.cmp(right));
+    let rows: Vec<(i32, String, i32)> = sqlx::query_as(
+        "insert into receipt_key (institution_id, receipt_id, version, content_hash)
+         select * from unnest($1::int4[], $2::text[], $3::int4[], $4::bytea[])
+         on conflict (institution_id, receipt_id, version) do nothing
+         returning institution_id, receipt_id, version",
+    )
+    .bind(ordered.iter().map(|(key, _)| key.institution_id).collect::<Vec<_>>())
+    .bind(ordered.iter().map(|(key, _)| key.receipt_id.as_str()).collect::<Vec<_>>())
+    .bind(ordered.iter().map(|(key, _)| key.version).collect::<Vec<_>>())
+    .bind(ordered.iter().map(|(_, receipt)| receipt.told.content_hash.as_ref()).collect::<Vec<&[u8]>>())
+    .fetch_all(connection)
+    .instrument(store::span("take receipt keys"))
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(institution_id, receipt_id, version)| Key { institution_id, receipt_id, version })
+        .collect())
+}
+
+/// Every version of the receipts, those of this batch included.
+async fn versions(connection: &mut PgConnection, keyed: &[(Key, &Arrived)]) -> sqlx::Result<HashMap<Key, Vec<u8>>> {
+    let mut wanted: Vec<_> = keyed.iter().map(|(key, _)| (key.institution_id, key.receipt_id.as_str())).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let (ids, receipts): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
+    let rows: Vec<(i32, String, i32, Vec<u8>)> = sqlx::query_as(
+        "select k.institution_id, k.receipt_id, k.version, k.content_hash
+         from unnest($1::int4[], $2::text[]) as wanted (institution_id, receipt_id)
+         join receipt_key k on k.institution_id = wanted.institution_id and k.receipt_id = wanted.receipt_id",
+    )
+    .bind(ids)
+    .bind(receipts)
+    .fetch_all(connection)
+    .instrument(store::span("find receipt versions"))
+    .await?;
+    let version = |(institution_id, receipt_id, version, hash)| (Key { institution_id, receipt_id, version }, hash);
+    Ok(rows.into_iter().map(version).collect())
+}
+
+async fn positions(
+    connection: &mut PgConnection,
+    notices: &[Notice<'_>],
+) -> sqlx::Result<HashMap<(i32, Uuid), PositionFacts>> {
+    let rows: Vec<PositionRow> = sqlx::query_as(
+        "select n.institution_id, n.position_id, p.client_reference, p.service_code
+         from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav)
+         join notice n on n.institution_id = wanted.institution_id and n.nav = wanted.nav
+         join debt_position p on p.institution_id = n.institution_id and p.id = n.position_id",
+    )
+    .bind(notices.iter().map(|notice| notice.key.institution_id).collect::<Vec<_>>())
+    .bind(notices.iter().map(|notice| notice.nav).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .instrument(store::span("find positions"))
+    .await?;
+    let facts = |(institution_id, id, client_reference, service_code)| {
+        ((institution_id, id), PositionFacts { client_reference, service_code })
+    };
+    Ok(rows.into_iter().map(facts).collect())
+}
+
+/// What the latest activation before each receipt asked for.
+async fn activated(connection: &mut PgConnection, notices: &[Notice<'_>]) -> sqlx::Result<HashMap<Key, i64>> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "select wanted.place, latest.amount_cents
+         from unnest($1::int4[], $2::text[], $3::timestamptz[]) with ordinality as wanted (institution_id, nav, received_at, place)
+         cross join lateral (
+             select a.amount_cents from activation a
+             where a.institution_id = wanted.institution_id and a.nav = wanted.nav and a.activated_at <= wanted.received_at
+             order by a.activated_at desc, a.id desc limit 1
+         ) latest",
+    )
+    .bind(notices.iter().map(|notice| notice.key.institution_id).collect::<Vec<_>>())
+    .bind(notices.iter().map(|notice| notice.nav).collect::<Vec<_>>())
+    .bind(notices.iter().map(|notice| notice.received_at.to_sqlx()).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .instrument(store::span("find activations"))
+    .await?;
+    let by_key = |(place, cents): (i64, i64)| {
+        let notice = notices.get(usize::try_from(place - 1).ok()?)?;
+        Some((notice.key.clone(), cents))
+    };
+    Ok(rows.into_iter().filter_map(by_key).collect())
+}
+
+async fn insert(connection: &mut PgConnection, with: &Applying<'_>, rows: &[ReceiptRow<'_>]) -> sqlx::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let told = |of: fn(&Arrived) -> &str| rows.iter().map(|row| of(row.arrived)).collect::<Vec<_>>();
+    sqlx::query(
+        "insert into receipt
+             (institution_id, receipt_id, version, nav, issuer, iuv, amount_cents, outcome, paid_at, received_at, content,
+              applied_at, applied_by)
+         select applied.*, $12, $13
+         from unnest($1::int4[], $2::text[], $3::int4[], $4::text[], $5::text[], $6::text[], $7::int8[], $8::int2[],
+             $9::timestamptz[], $10::timestamptz[], $11::jsonb[]) as applied",
+    )
+    .bind(rows.iter().map(|row| row.key.institution_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.key.receipt_id.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.key.version).collect::<Vec<_>>())
+    .bind(told(|arrived| &arrived.told.notice_number))
+    .bind(told(|arrived| &arrived.told.issuer))
+    .bind(told(|arrived| &arrived.told.iuv))
+    .bind(rows.iter().map(|row| row.arrived.told.amount_cents).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| outcome_number(row.outcome)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.arrived.paid_at.map(ToSqlx::to_sqlx)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.arrived.received_at.to_sqlx()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| Json(row.arrived.content())).collect::<Vec<_>>())
+    .bind(with.now.to_sqlx())
+    .bind(with.actor)
+    .execute(connection)
+    .instrument(store::span("insert receipts"))
+    .await?;
+    Ok(())
+}
+
+/// As stored: the number of proto `ApplyOutcome`.
+const fn outcome_number(outcome: ApplyOutcome) -> i16 {
+    match outcome {
+        ApplyOutcome::Unspecified => 0,
+        ApplyOutcome::Applied => 1,
+        ApplyOutcome::Repeated => 2,
+        ApplyOutcome::Case => 3,
+        ApplyOutcome::Beneficiary => 4,
+    }
+}

@@ -1,0 +1,34 @@
+//! Who may call what: the one list for every service of this process.
+
+use fiorino_kit::rpc::Allow;
+
+const OPERATOR: &[&str] = &["operator"];
+const CONNECTOR: &[&str] = &["node-connector"];
+const DEV: &[&str] = &["dev"];
+
+macro_rules! allow {
+    ($($method:literal => $callers:expr),* $(,)?) => { &[$(Allow { method: $method, callers: $callers }),*] };
+}
+
+/// Methods of tenant and their callers (architecture.md section 6, trust inside). What is not listed is refused.
+pub static ALLOWED: &[Allow] = allow! {
+    "/fiorino.config.v1.ConfigApply/AcquireFence" => OPERATOR,
+    "/fiorino.config.v1.ConfigApply/ApplyBundle" => OPERATOR,
+    "/fiorino.config.v1.ConfigApply/MarkUnmanaged" => OPERATOR,
+    "/fiorino.config.v1.ConfigApply/WatchChanges" => OPERATOR,
+    "/fiorino.config.v1.ConfigRead/GetInstitution" => &["operator", "dev"],
+    "/fiorino.config.v1.ConfigRead/ListInstitutions" => &["operator", "dev"],
+    "/fiorino.config.v1.ConfigRead/ResolveAddressee" => &["operator", "node-connector", "dev"],
+    "/fiorino.config.v1.ConfigReadback/RecordReadback" => CONNECTOR,
+    "/fiorino.config.v1.ConfigStream/Stream" => &["node-connector", "reporting"],
+    "/fiorino.notices.v1.Notices/ActivateMany" => CONNECTOR,
+    "/fiorino.notices.v1.Notices/VerifyMany" => CONNECTOR,
+    "/fiorino.positions.v1.Positions/CancelPosition" => DEV,
+    "/fiorino.positions.v1.Positions/CreatePosition" => DEV,
+    "/fiorino.positions.v1.Positions/CreatePositions" => DEV,
+    "/fiorino.positions.v1.Positions/GetPosition" => DEV,
+    "/fiorino.positions.v1.Positions/ListPositions" => DEV,
+    "/fiorino.positions.v1.Positions/PublishPosition" => DEV,
+    "/fiorino.positions.v1.Positions/UpdateInstalment" => DEV,
+    "/fiorino.receipts.v1.Receipts/ApplyReceipts" => CONNECTOR,
+};

@@ -1,0 +1,121 @@
+//! Uniqueness: the database decides, the loser is told who holds what it wants.
+
+use fiorino_proto::config::v1::{ApplyBundleResponse, ApplyResult, ResourceKind};
+
+use crate::{
+    fixture::Tenant,
+    manifest::{Manifest, account, service, shared},
+};
+
+fn conflict(response: &ApplyBundleResponse, uid: &str) -> String {
+    for outcome in &response.outcomes {
+        let expected = if outcome.uid == uid { ApplyResult::Conflict } else { ApplyResult::Unchanged };
+        assert_eq!(outcome.result(), expected, "{outcome:?}");
+    }
+    response.outcomes.iter().find(|outcome| outcome.uid == uid).unwrap().message.clone()
+}
+
+#[tokio::test]
+async fn two_manifests_of_one_institution_conflict_and_nothing_is_written() {
+    let tenant = Tenant::start().await;
+    let first = Manifest::new();
+    let config_seq = tenant.applied(&first).await;
+    let mut second = Manifest { cluster: "c2".into(), namespace: "other".into(), name: "twin".into(), ..first.clone() };
+    second.services.push(service("NIDO", "tesoreria"));
+    let message = conflict(&tenant.apply(&second).await.unwrap(), &second.uid());
+    assert!(
+        message.contains(&format!("{}/comune", first.namespace)) && message.contains("fiorino.dev/adopt"),
+        "{message}"
+    );
+    let status = tenant.status(first.fiscal_code()).await;
+    assert_eq!((status.uid, status.config_seq, status.services.len()), (first.uid(), config_seq, 1));
+    assert_eq!(tenant.head().await, config_seq);
+    // The holder still writes.
+    tenant.applied(&first).await;
+}
+
+#[tokio::test]
+async fn a_conflicting_manifest_that_is_invalid_too_writes_no_child() {
+    let tenant = Tenant::start().await;
+    let first = Manifest::new();
+    tenant.applied(&first).await;
+    let mut second = Manifest { cluster: "c2".into(), namespace: "other".into(), ..first.clone() };
+    second.spec.associations[0].station_id = "15376371009_77".into();
+    second.services.push(service("NIDO", "tesoreria"));
+    let response = tenant.apply(&second).await.unwrap();
+    assert!(response.outcomes.iter().all(|outcome| outcome.result() == ApplyResult::Invalid), "{response:?}");
+    assert_eq!(tenant.status(first.fiscal_code()).await.services.len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_object_made_anew_adopts_with_its_children() {
+    let tenant = Tenant::start().await;
+    let first = Manifest::new();
+    tenant.applied(&first).await;
+    let anew = Manifest { cluster: "c2".into(), ..first.clone() };
+    tenant.applied(&anew).await;
+    let live: Vec<String> =
+        sqlx::query_scalar("select uid from config_resource where not removed and institution_id <> 0 order by kind")
+            .fetch_all(tenant.pool())
+            .await
+            .unwrap();
+    assert_eq!(live, [anew.uid(), anew.account_uid("tesoreria"), anew.service_uid("MENSA")]);
+    let removed: i64 = sqlx::query_scalar("select count(*) from config_resource where removed and config_seq = 2")
+        .fetch_one(tenant.pool())
+        .await
+        .unwrap();
+    assert_eq!(removed, 3);
+}
+
+#[tokio::test]
+async fn an_annotated_manifest_takes_the_identity_over() {
+    let tenant = Tenant::start().await;
+    let first = Manifest::new();
+    tenant.applied(&first).await;
+    let second = Manifest { cluster: "c2".into(), namespace: "other".into(), adopt: true, ..first.clone() };
+    tenant.applied(&second).await;
+    assert_eq!(tenant.status(first.fiscal_code()).await.uid, second.uid());
+    conflict(&tenant.apply(&first).await.unwrap(), &first.uid());
+}
+
+#[tokio::test]
+async fn a_station_has_one_object() {
+    let tenant = Tenant::start().await;
+    let manifest = Manifest::new();
+    tenant.applied(&manifest).await;
+    let mut bundle = Manifest::new().bundle();
+    bundle.shared[1] = shared(ResourceKind::Station, "another", &manifest.station);
+    let response = tenant.apply_bundle(bundle.clone()).await.unwrap();
+    let message = conflict(&response, "platform/another");
+    assert!(message.contains("fiorino/station"), "{message}");
+    bundle.shared[1].adopt = true;
+    let taken = tenant.apply_bundle(bundle).await.unwrap();
+    assert!(taken.outcomes.iter().all(|outcome| outcome.result() != ApplyResult::Conflict), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_child_does_not_take_the_place_of_a_kept_or_an_equal_one() {
+    let tenant = Tenant::start().await;
+    let first = Manifest::new();
+    tenant.applied(&first).await;
+    let mut bundle = first.bundle();
+    bundle.children[1].uid = "another".into();
+    bundle.children[1].name = "mensa-2".into();
+    bundle.keep = vec![first.service_uid("MENSA")];
+    let message = conflict(&tenant.apply_bundle(bundle.clone()).await.unwrap(), "another");
+    assert!(message.contains(&format!("{}/MENSA", first.namespace)), "{message}");
+    // Not kept, it is gone, and the place is free.
+    bundle.keep.clear();
+    let taken = tenant.apply_bundle(bundle).await.unwrap();
+    assert_eq!(taken.config_seq, 2);
+    let mut twins = Manifest::new();
+    twins.accounts.push(account("posta", &[("2026-01-01", crate::manifest::IBAN)]));
+    let mut bundle = twins.bundle();
+    bundle.children.push(fiorino_proto::config::v1::Resource {
+        uid: "twin".into(),
+        name: "twin".into(),
+        ..bundle.children[1].clone()
+    });
+    let message = conflict(&tenant.apply_bundle(bundle).await.unwrap(), "twin");
+    assert!(message.contains(&format!("{}/posta", twins.namespace)), "{message}");
+}

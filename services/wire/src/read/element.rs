@@ -1,0 +1,298 @@
+//! Elements by the rules of XML Schema: sequences and simple values, with what they violate.
+
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write},
+};
+
+use super::{
+    Result,
+    canon::Canon,
+    source::{Namespace, Source, Token},
+};
+use crate::{
+    lexical::{self, WHITE_SPACE},
+    receipt::ReceiptMessage,
+    rule::{Rule, Violation},
+};
+
+/// One place in an `xsd:sequence`.
+pub(super) struct Slot {
+    /// The elements that may stand here: an `xsd:choice` has more than one.
+    names: &'static [&'static str],
+    /// Another spelling of the first.
+    alias: Option<&'static str>,
+    min: u8,
+    max: u8,
+}
+
+/// Exactly one.
+pub(super) const fn one(names: &'static [&'static str]) -> Slot {
+    many(names, 1, 1)
+}
+
+/// At most one.
+pub(super) const fn maybe(names: &'static [&'static str]) -> Slot {
+    many(names, 0, 1)
+}
+
+/// `min..=max` of them.
+pub(super) const fn many(names: &'static [&'static str], min: u8, max: u8) -> Slot {
+    Slot { names, alias: None, min, max }
+}
+
+/// Reads a message from the start of its request element on, and notes what it violates.
+pub(super) struct Cursor<'a> {
+    source: Source<'a>,
+    path: Vec<Step>,
+    violations: Vec<Violation>,
+    canon: Option<Canon>,
+}
+
+struct Step {
+    name: &'static str,
+    /// Its place among its like, where there may be several.
+    index: Option<u8>,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// The same, with another spelling of the first name.
+    pub(super) const fn or(self, alias: &'static str) -> Self {
+        Self { alias: Some(alias), ..self }
+    }
+
+    fn name(&self, found: &str) -> Option<&'static str> {
+        if self.alias == Some(found) {
+            return self.names.first().copied();
+        }
+        self.names.iter().find(|name| **name == found).copied()
+    }
+}
+
+// === impl Cursor ===
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(source: Source<'a>) -> Self {
+        Self { source, path: Vec::new(), violations: Vec::new(), canon: None }
+    }
+
+    pub(super) fn token(&mut self) -> Result<Token<'a>> {
+        self.source.next()
+    }
+
+    pub(super) fn skip(&mut self) -> Result<()> {
+        self.source.skip()
+    }
+
+    /// What was violated so far, in the order of the message.
+    pub(super) fn take_violations(&mut self) -> Vec<Violation> {
+        std::mem::take(&mut self.violations)
+    }
+
+    /// Notes that the element at hand breaks a rule.
+    pub(super) fn violate(&mut self, rule: Rule) {
+        self.violate_child(None, rule);
+    }
+
+    fn violate_child(&mut self, child: Option<&str>, rule: Rule) {
+        if self.violations.len() < ReceiptMessage::FINDINGS_MAX {
+            let field = self.field(child);
+            self.violations.push(Violation { field, rule });
+        }
+    }
+
+    fn field(&self, child: Option<&str>) -> String {
+        let mut field = String::new();
+        for step in &self.path {
+            if !field.is_empty() {
+                field.push('.');
+            }
+            field.push_str(step.name);
+            if let Some(index) = step.index {
+                // Writing to a string cannot fail.
+                let _ = write!(field, "[{index}]");
+            }
+        }
+        if let Some(child) = child {
+            if !field.is_empty() {
+                field.push('.');
+            }
+            field.push_str(lexical::cut(child, 64));
+        }
+        if field.is_empty() { "Body".to_owned() } else { field }
+    }
+
+    /// Reads the content of the element at hand as an `xsd:sequence` of `slots`; `child` reads the content of each known child.
+    pub(super) fn sequence(
+        &mut self,
+        slots: &'static [Slot],
+        mut child: impl FnMut(&mut Self, &'static str) -> Result<()>,
+    ) -> Result<()> {
+        let mut counts = vec![0_u8; slots.len()];
+        let mut reached = 0;
+        loop {
+            match self.source.next()? {
+                Token::Text(text) => self.stray_text(&text),
+                Token::End | Token::Eof => break,
+                Token::Start(namespace, start) => {
+                    let found = start.local_name();
+                    let known =
+                        slots.iter().enumerate().find_map(|(at, slot)| Some((at, slot, slot.name(found.as_ref())?)));
+                    let Some((at, slot, name)) = known else {
+                        self.violate_child(Some(found.as_ref()), Rule::Unknown);
+                        self.unknown(found.as_ref())?;
+                        continue;
+                    };
+                    let count = counts.get_mut(at).map_or(1, |count| {
+                        *count = count.saturating_add(1);
+                        *count
+                    });
+                    self.path.push(Step { name, index: (slot.max > 1).then_some(count) });
+                    if namespace != Namespace::None {
+                        self.violate(Rule::Namespace);
+                    }
+                    if at < reached {
+                        self.violate(Rule::OutOfOrder);
+                    }
+                    if count > slot.max {
+                        self.violate(Rule::Repeated { max: slot.max });
+                    }
+                    reached = reached.max(at);
+                    child(self, name)?;
+                    self.path.pop();
+                }
+            }
+        }
+        for (slot, _) in slots.iter().zip(&counts).filter(|(slot, count)| **count < slot.min) {
+            self.violate_child(Some(&slot.names.join("|")), Rule::Missing);
+        }
+        Ok(())
+    }
+
+    /// As [`Self::sequence`], and the element counts in the canonical form.
+    pub(super) fn node(
+        &mut self,
+        slots: &'static [Slot],
+        child: impl FnMut(&mut Self, &'static str) -> Result<()>,
+    ) -> Result<()> {
+        self.enter();
+        self.sequence(slots, child)?;
+        self.leave();
+        Ok(())
+    }
+
+    /// The element at hand is a simple value that `parse` reads; `None`, and a violation, when it cannot.
+    pub(super) fn value<T: Display>(&mut self, parse: impl FnOnce(&str) -> Result<T, Rule>) -> Result<Option<T>> {
+        let text = self.raw()?;
+        match parse(&text) {
+            Ok(value) => {
+                self.record(&value);
+                Ok(Some(value))
+            }
+            Err(rule) => {
+                self.violate(rule);
+                self.record(&text);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The element at hand is a text of `min..=max` characters: none when too short, cut when too long, and a violation.
+    pub(super) fn text(&mut self, min: u16, max: u16) -> Result<Option<String>> {
+        let text = self.raw()?;
+        self.record(&text);
+        match lexical::length(&text, min, max) {
+            Ok(()) => Ok(Some(text.into_owned())),
+            Err(rule) => {
+                self.violate(rule);
+                let long = text.chars().nth(usize::from(max)).is_some();
+                Ok(long.then(|| lexical::cut(&text, max).to_owned()))
+            }
+        }
+    }
+
+    /// The text of the element at hand, as it stands.
+    pub(super) fn raw(&mut self) -> Result<Cow<'a, str>> {
+        let mut whole = Cow::Borrowed("");
+        loop {
+            match self.source.next()? {
+                Token::Text(text) if whole.is_empty() => whole = text,
+                Token::Text(text) => whole.to_mut().push_str(&text),
+                Token::End | Token::Eof => return Ok(whole),
+                Token::Start(_, start) => {
+                    self.violate(Rule::StrayElement);
+                    self.unknown(start.local_name().as_ref())?;
+                }
+            }
+        }
+    }
+
+    /// Begins the canonical form: from here on every element counts.
+    pub(super) fn begin_canon(&mut self) {
+        self.canon.get_or_insert_default();
+        self.enter();
+    }
+
+    /// Ends what [`Self::begin_canon`] began.
+    pub(super) fn end_canon(&mut self) -> Option<[u8; 32]> {
+        let name = self.name();
+        self.canon.take().map(|mut canon| canon.leave(name))
+    }
+
+    /// The value of the element at hand, in canonical form.
+    pub(super) fn record(&mut self, value: &impl Display) {
+        let name = self.name();
+        if let Some(canon) = &mut self.canon {
+            canon.value(name, &value.to_string());
+        }
+    }
+
+    fn enter(&mut self) {
+        if let Some(canon) = &mut self.canon {
+            canon.enter();
+        }
+    }
+
+    fn leave(&mut self) {
+        let name = self.name();
+        if let Some(canon) = &mut self.canon {
+            canon.leave(name);
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        self.path.last().map_or("", |step| step.name)
+    }
+
+    fn stray_text(&mut self, text: &str) {
+        if !text.trim_matches(WHITE_SPACE).is_empty() {
+            self.violate(Rule::StrayText);
+            if let Some(canon) = &mut self.canon {
+                canon.value("", text);
+            }
+        }
+    }
+
+    /// An element that the XSD does not know is passed over, but counts in the canonical form. Depth is bounded by the source.
+    fn unknown(&mut self, name: &str) -> Result<()> {
+        self.enter();
+        loop {
+            match self.source.next()? {
+                Token::Text(text) if text.trim_matches(WHITE_SPACE).is_empty() => {}
+                Token::Text(text) => {
+                    if let Some(canon) = &mut self.canon {
+                        canon.value("", &text);
+                    }
+                }
+                Token::Start(_, start) => self.unknown(start.local_name().as_ref())?,
+                Token::End | Token::Eof => break,
+            }
+        }
+        if let Some(canon) = &mut self.canon {
+            canon.leave(name);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! What `xtask` and the tests share, without a client of anything, so that `xtask` builds in seconds.
+
+pub mod certs;
+mod corpus;
+mod host;
+mod poll;
+mod ports;
+mod process;
+
+pub use corpus::{binary, contracts, python, samples, variable, workspace_root};
+pub use host::postgres_bin;
+pub use poll::eventually;
+pub use ports::free_port;
+pub use process::{Process, Signal, Spec};

@@ -1,0 +1,61 @@
+//! Waiting for something to become true, without sleeping and hoping.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use tokio::time::{Instant, sleep, timeout_at};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Calls `probe` until it answers `Ok`, for at most `deadline`; a probe that hangs is cut off at the deadline.
+///
+/// # Errors
+/// The last error of the probe, once the deadline has passed.
+pub async fn eventually<T, E: Display>(deadline: Duration, mut probe: impl AsyncFnMut() -> Result<T, E>) -> Result<T> {
+    let end = Instant::now() + deadline;
+    let mut pause = FIRST_PAUSE;
+    let mut last = String::from("the first attempt did not finish");
+    loop {
+        match timeout_at(end, probe()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => last = format!("{error:#}"),
+            Err(_) => {}
+        }
+        if Instant::now() + pause >= end {
+            return Err(anyhow!("not within {} ms: {last}", deadline.as_millis()));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_with_the_first_success() {
+        let mut calls = 0;
+        let answer = eventually(Duration::from_secs(5), async || {
+            calls += 1;
+            if calls < 3 { Err("not yet") } else { Ok(calls) }
+        });
+        assert_eq!(answer.await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn tells_the_last_error_at_the_deadline() {
+        let answer: Result<()> = eventually(Duration::from_millis(60), async || Err("still closed")).await;
+        let text = answer.unwrap_err().to_string();
+        assert!(text.contains("60 ms") && text.contains("still closed"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn cuts_off_a_probe_that_hangs() {
+        let answer: Result<()> =
+            eventually(Duration::from_millis(50), async || std::future::pending::<Result<(), String>>().await).await;
+        assert!(answer.is_err());
+    }
+}

@@ -1,0 +1,15 @@
+//! What a test needs and must not share: a database, a topic prefix, a namespace, a fiscal code, certificates.
+//!
+//! The servers behind them are started once for all tests by `cargo xtask test`; everything here is safe to use from many
+//! tests and processes at the same time.
+
+mod database;
+mod names;
+mod parts;
+
+pub use database::{TestDatabase, template_key};
+pub use fiorino_rig::{
+    Process, Signal, Spec, binary, certs, contracts, eventually, free_port, samples, workspace_root,
+};
+pub use names::{check_digit, fiscal_code, namespace, topic_prefix};
+pub use parts::Parts;

@@ -1,0 +1,75 @@
+//! A database per service, with an owner that migrates and a login that may only do what the runtime role was granted.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+
+use crate::Options;
+use crate::command::run;
+
+/// Services that keep something.
+pub const SERVICES_WITH_DATABASE: [&str; 3] = ["tenant", "node-connector", "reporting"];
+
+/// The URLs of one service's database.
+#[derive(Debug, Clone)]
+pub(crate) struct Urls {
+    /// What the service logs in with.
+    pub(crate) runtime: String,
+    /// What it migrates with.
+    pub(crate) owner: String,
+    /// Superuser, for whoever looks inside.
+    pub(crate) superuser: String,
+}
+
+/// Makes databases and roles.
+pub(crate) async fn create(options: &Options) -> Result<BTreeMap<String, Urls>> {
+    let mut statements = String::new();
+    for service in SERVICES_WITH_DATABASE {
+        let (name, group) = (name(options, service), format!("fiorino_{}_runtime", service.replace('-', "_")));
+        // The group is shared by every world of a server, and several may make it at the same time.
+        write!(
+            statements,
+            "do $$ begin create role {group} nologin;
+             exception when duplicate_object or unique_violation then null; end $$;
+             create role \"{name}_owner\" login;
+             create role \"{name}\" login in role {group};
+             create database \"{name}\" owner \"{name}_owner\";\n"
+        )?;
+    }
+    psql(options, &statements).await.context("failed to make the services' databases")?;
+    SERVICES_WITH_DATABASE.iter().map(|&service| Ok((service.to_owned(), urls(options, service)?))).collect()
+}
+
+/// Removes them.
+pub(crate) async fn remove(options: &Options) -> Result<()> {
+    let mut statements = String::new();
+    for name in SERVICES_WITH_DATABASE.map(|service| name(options, service)) {
+        write!(
+            statements,
+            "drop database if exists \"{name}\" with (force);
+             drop role if exists \"{name}\";
+             drop role if exists \"{name}_owner\";\n"
+        )?;
+    }
+    psql(options, &statements).await.context("failed to remove the services' databases")
+}
+
+fn name(options: &Options, service: &str) -> String {
+    format!("{}{}", options.database_prefix, service.replace('-', "_"))
+}
+
+fn urls(options: &Options, service: &str) -> Result<Urls> {
+    let (scheme, rest) = options.database_url.split_once("://").context("the database URL has no scheme")?;
+    let (authority, _) = rest.split_once('/').context("the database URL names no database")?;
+    let (user, host) = authority.rsplit_once('@').context("the database URL names no user")?;
+    let name = name(options, service);
+    let url = |role: &str| format!("{scheme}://{role}@{host}/{name}");
+    Ok(Urls { runtime: url(&name), owner: url(&format!("{name}_owner")), superuser: url(user) })
+}
+
+async fn psql(options: &Options, statements: &str) -> Result<()> {
+    let dbname = format!("--dbname={}", options.database_url);
+    let args = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", &dbname];
+    run(&options.postgres_bin.join("psql"), &args, statements).await.map(drop)
+}

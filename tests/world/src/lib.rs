@@ -1,0 +1,19 @@
+//! A whole Fiorino as processes: operator, tenant, two node-connectors, reporting, the simulated node and the OTLP sink.
+//!
+//! ```text
+//! kubectl --> API server (given) <-- operator --> tenant <-- node-connector-1, -2 <-- simulator
+//!                                                   |               |
+//!                     PostgreSQL, Kafka (given) <---+---------------+--> reporting
+//! ```
+//! The servers are given; databases, roles, certificates, namespace and topic prefix are the world's own, so that several worlds
+//! share the servers.
+
+mod command;
+mod databases;
+mod options;
+mod processes;
+mod world;
+
+pub use databases::SERVICES_WITH_DATABASE;
+pub use options::Options;
+pub use world::{Addresses, World};

@@ -1,0 +1,62 @@
+//! What cargo does for us: binaries and checks.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::cli::Context;
+use crate::run::Run;
+use crate::say;
+
+/// Binaries of the demo.
+const BINARIES: [&str; 6] = [
+    "fiorino-operator",
+    "fiorino-tenant",
+    "fiorino-node-connector",
+    "fiorino-reporting",
+    "fiorino-simulator",
+    "fiorino-otlp-sink",
+];
+
+/// Builds what the demo starts, optimised, and answers with its directory.
+pub(crate) async fn build_optimised(context: &Context) -> Result<PathBuf> {
+    const STEP: &str = "build (profile perf)";
+    let packages = BINARIES.iter().flat_map(|name| ["--package", name]);
+    let build = Run::cargo(STEP, &context.root, &context.target)
+        .args(["build", "--profile=perf", "--bins", "--locked"])
+        .args(packages);
+    say::step(STEP, build.logged(context.cache.join("logs/build.log"))).await?;
+    Ok(context.target.join("perf"))
+}
+
+/// Builds every test and every binary that tests start, and answers with the binaries' directory.
+pub(crate) async fn build_tests(context: &Context) -> Result<PathBuf> {
+    const STEP: &str = "build (tests)";
+    // All targets at once: features are those that `cargo test --workspace` wants, so that it finds everything built.
+    let build =
+        Run::cargo(STEP, &context.root, &context.target).args(["build", "--workspace", "--all-targets", "--locked"]);
+    say::step(STEP, build.logged(context.cache.join("logs/build-tests.log"))).await?;
+    Ok(context.target.join("debug"))
+}
+
+/// Formatting.
+pub(crate) async fn check_format(context: &Context) -> Result<()> {
+    const STEP: &str = "cargo fmt";
+    let fmt = Run::cargo(STEP, &context.root, &context.target).args(["fmt", "--all", "--check"]);
+    say::step(STEP, fmt.logged(context.cache.join("logs/fmt.log"))).await
+}
+
+/// Lints; a warning is an error.
+pub(crate) async fn check_lints(context: &Context) -> Result<()> {
+    const STEP: &str = "cargo clippy";
+    let clippy = Run::cargo(STEP, &context.root, &context.target).args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]);
+    say::step(STEP, clippy.logged(context.cache.join("logs/clippy.log"))).await
+}

@@ -1,0 +1,174 @@
+//! The commands.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::cache::Cache;
+use crate::{crds, demo, test, up};
+
+/// What a person runs to try, test and change Fiorino
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Cli {
+    /// Where tools, jars and built binaries are kept [default: ~/.cache/fiorino]
+    #[arg(long, env = "FIORINO_CACHE", value_name = "DIR", global = true)]
+    cache: Option<PathBuf>,
+    /// Where cargo builds [default: <cache>/target]
+    #[arg(long, env = "CARGO_TARGET_DIR", value_name = "DIR", global = true)]
+    target_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts everything, makes a municipality payable, pays a notice, and stays up until Ctrl-C
+    Demo(Demo),
+    /// The same in the background; `down` ends it
+    Up(Up),
+    /// Ends what `up` or `demo` has started
+    Down(Named),
+    /// Runs every check and test; starts what they need
+    Test(Test),
+    /// Starts the servers that tests need and prints how to use them, until Ctrl-C
+    Parts,
+    /// Writes the custom resource definitions into the chart
+    Crds(Crds),
+    /// The background process of `up`
+    #[command(hide = true)]
+    Keep(Keep),
+}
+
+/// A run's name.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Named {
+    /// Name of the run: several can be up at the same time
+    #[arg(long, default_value = "demo", value_parser = run_name)]
+    pub(crate) name: String,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// End everything after the last step; the exit code tells whether all went well
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Write what happened and where everything is to this file (docs/report.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) named: Named,
+}
+
+/// Options of `up`.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Write where everything is to this file (docs/report.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) named: Named,
+}
+
+/// Options of `test`.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Only the tests: no formatting, lints or generated files
+    #[arg(long)]
+    pub(crate) only_tests: bool,
+    /// Only these packages
+    #[arg(long, short, value_name = "PACKAGE")]
+    pub(crate) package: Vec<String>,
+    /// Passed to the test binaries: a filter, `--nocapture`, ...
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Options of `crds`.
+#[derive(Debug, Args)]
+pub(crate) struct Crds {
+    /// Write nothing: fail when a file is stale
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// Options of the background process.
+#[derive(Debug, Args)]
+pub(crate) struct Keep {
+    /// Where it writes the report
+    #[arg(long)]
+    pub(crate) report: PathBuf,
+    #[command(flatten)]
+    pub(crate) named: Named,
+}
+
+/// Where this run works.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// What outlives it.
+    pub(crate) cache: Cache,
+    /// The workspace.
+    pub(crate) root: PathBuf,
+    /// Cargo's target directory.
+    pub(crate) target: PathBuf,
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let cache = Cache::open(self.cache)?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default();
+        let target = self.target_dir.unwrap_or_else(|| cache.join("target"));
+        let context = Context { cache, root, target: std::path::absolute(target)? };
+        match self.command {
+            Command::Demo(options) => demo::run(&context, &options).await,
+            Command::Up(options) => up::up(&context, &options).await,
+            Command::Down(named) => up::down(&context, &named.name).await,
+            Command::Keep(options) => up::keep(&context, &options).await,
+            Command::Test(options) => Box::pin(test::run(&context, &options)).await,
+            Command::Parts => Box::pin(test::parts(&context)).await,
+            Command::Crds(options) => crds::run(&context.root, options.check),
+        }
+        .map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// It becomes the name of a directory.
+fn run_name(text: &str) -> Result<String, String> {
+    let good = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
+    match text.len() {
+        1..=30 if text.chars().all(good) => Ok(text.to_owned()),
+        _ => Err("expected 1 to 30 small letters, digits and dashes".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn filters_reach_the_test_binaries() {
+        let cli = Cli::parse_from(["xtask", "test", "-p", "fiorino-domain", "split", "--nocapture"]);
+        let Command::Test(test) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(test.package, ["fiorino-domain"]);
+        assert_eq!(test.arguments, ["split", "--nocapture"]);
+    }
+
+    #[rstest::rstest]
+    #[case("a b")]
+    #[case("../up")]
+    #[case("")]
+    fn a_run_name_is_a_plain_word(#[case] name: &str) {
+        assert!(run_name(name).is_err());
+    }
+}

@@ -1,0 +1,87 @@
+//! Private servers on loopback: PostgreSQL, Kafka, a Kubernetes API server. They end with us, whatever happens to us.
+
+mod kafka;
+mod kubernetes;
+mod postgres;
+mod run_dir;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use fiorino_rig::Process;
+
+pub(crate) use kafka::Kafka;
+pub(crate) use kubernetes::Kubernetes;
+pub(crate) use postgres::Postgres;
+pub(crate) use run_dir::RunDir;
+
+use crate::say;
+use crate::tools::Tools;
+
+/// Longer than any server needs on a busy small machine; a server that ends is noticed at once.
+const READY_DEADLINE: Duration = Duration::from_secs(90);
+
+/// How careful the servers are with what they store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Nothing is worth keeping: no fsync.
+    Fast,
+    /// As in production.
+    Durable,
+}
+
+/// The servers, ready.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// Databases.
+    pub(crate) postgres: Postgres,
+    /// Topics.
+    pub(crate) kafka: Kafka,
+    /// Manifests.
+    pub(crate) kubernetes: Kubernetes,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// Starts all of them at the same time in directories below `dir` and waits until they answer.
+    pub(crate) async fn start(tools: &Tools, dir: &Path, mode: Mode) -> Result<Self> {
+        let (postgres, kafka, kubernetes) = tokio::try_join!(
+            say::step("PostgreSQL", Postgres::start(&tools.postgres, dir.join("postgres"), mode)),
+            say::step("Kafka", Kafka::start(&tools.kafka, dir.join("kafka"))),
+            say::step("Kubernetes API server", Kubernetes::start(&tools.kubernetes, dir.join("kubernetes"), mode)),
+        )?;
+        Ok(Self { postgres, kafka, kubernetes })
+    }
+
+    /// The servers' processes, by name.
+    pub(crate) fn processes(&self) -> [(&'static str, &Process); 4] {
+        [
+            ("postgres", &self.postgres.process),
+            ("kafka", &self.kafka.process),
+            ("etcd", &self.kubernetes.etcd),
+            ("kube-apiserver", &self.kubernetes.apiserver),
+        ]
+    }
+
+    /// Stops all of them at the same time.
+    pub(crate) fn stop(&mut self) {
+        let kubernetes = &mut self.kubernetes;
+        stop_all([&mut self.postgres.process, &mut self.kafka.process, &mut kubernetes.apiserver]);
+        stop_all([&mut kubernetes.etcd]);
+    }
+}
+
+/// Stops several processes at the same time; what does not stop is killed.
+pub(crate) fn stop_all<'a>(processes: impl IntoIterator<Item = &'a mut Process>) {
+    std::thread::scope(|scope| {
+        for process in processes {
+            scope.spawn(|| {
+                if let Err(error) = process.stop() {
+                    say::line(&format!("  {} did not stop: {error:#}", process.name()));
+                }
+            });
+        }
+    });
+}
