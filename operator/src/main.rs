@@ -12,6 +12,6 @@ async fn main() -> ExitCode {
 
 async fn work(options: Options, context: Context) -> Result<(), Box<dyn Error>> {
     let client = options.client().await?;
-    Operator::new(options, client, context.clock)?.run(context.readiness, context.token).await?;
-    Ok(())
+    let operator = Operator::new(options, client, context.clock)?;
+    Ok(Box::pin(operator.run(context.readiness, context.token)).await?)
 }

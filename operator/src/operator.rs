@@ -9,7 +9,7 @@ use fiorino_kit::{
     rpc,
     tls::{self, Identity},
 };
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use kube::{
     Client, Resource, ResourceExt as _,
     runtime::{Config, applier, controller, reflector::ObjectRef},
@@ -143,7 +143,7 @@ impl Operator {
         let released = CancellationToken::new();
         let mut holding = std::pin::pin!(election.hold(held, &released));
         let worked = tokio::select! {
-            worked = self.reconcile(caches, held, token) => worked,
+            worked = self.reconcile(caches, held, token).boxed() => worked,
             lost = &mut holding => return Ok(lost?),
         };
         released.cancel();
@@ -166,7 +166,7 @@ impl Operator {
         let config = Config::default().concurrency(self.options.concurrency).debounce(DEBOUNCE);
         let queue = waiting.map(Ok::<InstitutionRef, Infallible>).take_until(ended.cancelled_owned());
         applier(
-            |institution, context| Box::pin(reconcile(institution, context)),
+            |institution, context| reconcile(institution, context).boxed(),
             |institution, error, context: Arc<Context>| context.after(&institution, error),
             context,
             caches.institutions.clone(),

@@ -133,7 +133,8 @@ mod tests {
         fn the_owner_opens_and_the_bytes_stay(value: Vec<u8>, other: Vec<u8>) {
             let (owner, key) = pair();
             let sealed = key.seal(&value).unwrap();
-            prop_assert_eq!(owner.unseal(&sealed).unwrap().expose_secret(), &value[..]);
+            let opened = owner.unseal(&sealed).unwrap();
+            prop_assert_eq!(opened.expose_secret(), &value[..]);
             prop_assert_eq!(&sealed, &key.seal(&value).unwrap());
             prop_assert_eq!(value == other, sealed == key.seal(&other).unwrap());
             prop_assert_ne!(&sealed[..], &pair().1.seal(&value).unwrap()[..]);

@@ -103,10 +103,13 @@ impl Tenant {
     /// # Errors
     /// [`Error`].
     pub async fn apply(&self, bundle: &Bundle) -> Result<ApplyBundleResponse> {
-        self.fenced(async |fence| {
+        self.fenced(|fence| {
             let message = ApplyBundleRequest { fence, ..bundle.request(&self.platform, self.environment) };
             let mut client = self.apply.clone();
-            self.timed("ApplyBundle", client.apply_bundle(deadline(message, WRITE_TIMEOUT))).await
+            async move {
+                let call = client.apply_bundle(deadline(message, WRITE_TIMEOUT));
+                self.timed("ApplyBundle", call).await
+            }
         })
         .await
     }
@@ -116,7 +119,7 @@ impl Tenant {
     /// # Errors
     /// [`Error`].
     pub async fn mark_unmanaged(&self, fiscal_code: &str, uid: &str) -> Result<()> {
-        self.fenced(async |fence| {
+        self.fenced(|fence| {
             let message = MarkUnmanagedRequest {
                 fence,
                 platform: self.platform.clone(),
@@ -125,7 +128,10 @@ impl Tenant {
                 uid: uid.to_owned(),
             };
             let mut client = self.apply.clone();
-            self.timed("MarkUnmanaged", client.mark_unmanaged(deadline(message, WRITE_TIMEOUT))).await
+            async move {
+                let call = client.mark_unmanaged(deadline(message, WRITE_TIMEOUT));
+                self.timed("MarkUnmanaged", call).await
+            }
         })
         .await?;
         Ok(())
@@ -139,7 +145,10 @@ impl Tenant {
 
     /// Calls with the fence; a fence that tenant no longer knows (it was restored, or this leader was away) is asked for once more,
     /// which a deposed leader is refused.
-    async fn fenced<T>(&self, call: impl AsyncFn(i64) -> Result<T, Status>) -> Result<T> {
+    async fn fenced<T, F>(&self, call: impl Fn(i64) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
         let fence = self.fence.current().await?;
         match call(fence).await {
             Err(status) if status.code() == Code::FailedPrecondition => {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::cli::Context;
 use crate::run::Run;
 use crate::say;
+use crate::tools;
 
 /// Binaries of the demo.
 const BINARIES: [&str; 6] = [
@@ -29,6 +30,19 @@ pub(crate) async fn build_optimised(context: &Context) -> Result<PathBuf> {
     Ok(context.target.join("perf"))
 }
 
+/// Builds what no Tiltfile builds.
+pub(crate) async fn build_helpers(context: &Context) -> Result<()> {
+    const STEP: &str = "build (simulator)";
+    let build = Run::cargo(STEP, &context.root, &context.target).args([
+        "build",
+        "--bins",
+        "--locked",
+        "--package=fiorino-simulator",
+        "--package=fiorino-otlp-sink",
+    ]);
+    say::step(STEP, build.logged(context.cache.join("logs/build-helpers.log"))).await
+}
+
 /// Builds every test and every binary that tests start, and answers with the binaries' directory.
 pub(crate) async fn build_tests(context: &Context) -> Result<PathBuf> {
     const STEP: &str = "build (tests)";
@@ -44,6 +58,14 @@ pub(crate) async fn check_format(context: &Context) -> Result<()> {
     const STEP: &str = "cargo fmt";
     let fmt = Run::cargo(STEP, &context.root, &context.target).args(["fmt", "--all", "--check"]);
     say::step(STEP, fmt.logged(context.cache.join("logs/fmt.log"))).await
+}
+
+/// Licences, banned crates and sources of the dependencies: deny.toml.
+pub(crate) async fn check_dependencies(context: &Context) -> Result<()> {
+    const STEP: &str = "cargo deny";
+    let deny = tools::deny::ensure(&context.cache, &context.root).await?;
+    let check = Run::new(STEP, deny).dir(&context.root).args(["--locked", "check", "bans", "licenses", "sources"]);
+    say::step(STEP, check.logged(context.cache.join("logs/deny.log"))).await
 }
 
 /// Lints; a warning is an error.

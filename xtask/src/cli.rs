@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cache::Cache;
-use crate::{crds, demo, test, up};
+use crate::{crds, demo, servers, test, up};
 
 /// What a person runs to try, test and change Fiorino
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ enum Command {
     Test(Test),
     /// Starts the servers that tests need and prints how to use them, until Ctrl-C
     Parts,
+    /// Starts everything but operator and services, and writes a script that starts each of these, until Ctrl-C
+    Servers(Servers),
     /// Writes the custom resource definitions into the chart
     Crds(Crds),
     /// The background process of `up`
@@ -87,6 +89,17 @@ pub(crate) struct Test {
     pub(crate) arguments: Vec<String>,
 }
 
+/// Options of `servers`.
+#[derive(Debug, Args)]
+pub(crate) struct Servers {
+    /// Where scripts, certificates and logs go
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The cluster whose current context gets the definitions [default: ~/.kube/config]
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
 /// Options of `crds`.
 #[derive(Debug, Args)]
 pub(crate) struct Crds {
@@ -132,6 +145,7 @@ impl Cli {
             Command::Keep(options) => up::keep(&context, &options).await,
             Command::Test(options) => Box::pin(test::run(&context, &options)).await,
             Command::Parts => Box::pin(test::parts(&context)).await,
+            Command::Servers(options) => Box::pin(servers::run(&context, &options)).await,
             Command::Crds(options) => crds::run(&context.root, options.check),
         }
         .map(|()| ExitCode::SUCCESS)

@@ -18,6 +18,7 @@ mod pki;
 mod report;
 mod run;
 mod say;
+mod servers;
 mod test;
 mod tools;
 mod up;

@@ -4,6 +4,7 @@ mod kafka;
 mod kubernetes;
 mod postgres;
 mod run_dir;
+mod zipkin;
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub(crate) use kafka::Kafka;
 pub(crate) use kubernetes::Kubernetes;
 pub(crate) use postgres::Postgres;
 pub(crate) use run_dir::RunDir;
+pub(crate) use zipkin::Zipkin;
 
 use crate::say;
 use crate::tools::Tools;

@@ -113,7 +113,7 @@ impl Report {
             tenant_grpc: world.tenant_grpc.clone(),
             reporting_grpc: world.reporting_grpc.clone(),
             simulator_url: world.simulator_url.clone(),
-            traces_url: installation.traces_url.clone(),
+            traces_url: installation.zipkin.url.clone(),
             database_urls: world.database_urls.clone(),
             kafka: world.kafka_brokers.clone(),
             clients: Clients { node: mesh.node_client().into(), dev: mesh.identity("dev").into() },

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: checks, then every test against servers that are started once.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use tokio::signal::ctrl_c;
@@ -38,6 +38,7 @@ async fn check_and_test(context: &Context, options: &Test) -> Result<()> {
     let tools = Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Test)).await?;
     if !options.only_tests {
         say::step("custom resource definitions", async { crds::run(&context.root, true) }).await?;
+        cargo::check_dependencies(context).await?;
         cargo::check_lints(context).await?;
     }
     let binaries = cargo::build_tests(context).await?;
@@ -45,7 +46,7 @@ async fn check_and_test(context: &Context, options: &Test) -> Result<()> {
 }
 
 /// Dropped work ends its processes and removes its directories.
-async fn until_interrupted(work: impl Future<Output = Result<()>>) -> Result<()> {
+pub(crate) async fn until_interrupted(work: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::select! {
         result = Box::pin(work) => result,
         _ = ctrl_c() => anyhow::bail!("interrupted"),
@@ -91,7 +92,6 @@ fn environment(context: &Context, tools: &Tools, parts: &Parts, binaries: &Path)
         ("FIORINO_TEST_AUDIT_LOG", text(&parts.kubernetes.audit_log)),
         ("PATH", path),
     ];
-    let python: Option<&PathBuf> = tools.python.as_ref();
-    environment.extend(python.map(|python| ("FIORINO_TEST_PYTHON", text(python))));
+    environment.extend(tools.python.iter().map(|python| ("FIORINO_TEST_PYTHON", text(python))));
     environment
 }

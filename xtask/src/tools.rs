@@ -1,6 +1,7 @@
 //! What the parts are made of, installed when missing: Debian packages, Kubernetes from Go modules, jars, a Python client.
 
 mod debian;
+pub(crate) mod deny;
 mod kubernetes;
 mod maven;
 mod python;

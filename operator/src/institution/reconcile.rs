@@ -34,6 +34,9 @@ use crate::{
 /// While replicas have not acknowledged, tenant tells when they have; behind that stands this.
 const PENDING_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Secrets are not watched: a missing one is looked for by asking.
+const SECRET_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Why a reconcile is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -190,6 +193,9 @@ impl Context {
         let mut wait = self.resync();
         if knowledge.known().is_some_and(status::is_pending) {
             wait = wait.min(PENDING_INTERVAL);
+        }
+        if snapshot.keys.values().any(Result::is_err) {
+            wait = wait.min(SECRET_INTERVAL);
         }
         if !snapshot.beneficiaries.is_empty() {
             wait = wait.min(until_midnight(self.clock.now()));

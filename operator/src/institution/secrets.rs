@@ -14,6 +14,8 @@ use secrecy::SecretString;
 
 /// How long a Secret is believed: many institutions share a broker.
 const FRESH: Duration = Duration::from_secs(30);
+/// How long an absence is believed: whoever creates the Secret next wants to see it taken.
+const ABSENT: Duration = Duration::from_secs(2);
 /// Longest key; pagoPA's have 32 characters.
 const VALUE_MAX_BYTES: usize = 1_024;
 
@@ -97,11 +99,11 @@ impl Secrets {
         let key = (namespace.to_owned(), name.to_owned());
         let now = self.clock.monotonic();
         let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        // An absence is not believed: whoever creates the Secret next wants to see it taken.
-        if let Some(Read { at, content: Ok(secret) }) = known
-            && now.saturating_sub(at) < FRESH
-        {
-            return Ok(Ok(secret));
+        if let Some(Read { at, content }) = known {
+            let believed = if content.is_ok() { FRESH } else { ABSENT };
+            if now.saturating_sub(at) < believed {
+                return Ok(content);
+            }
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let content = match api.get_opt(name).await {

@@ -6,7 +6,7 @@ mod cadence;
 mod client;
 mod contract;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use fiorino_config_client::{Handle, Progress};
 use fiorino_kit::{clock::Clock, lease::LeaseSet, rpc, seal::Unsealer};
@@ -58,7 +58,8 @@ enum Error {
 pub(crate) struct Poller {
     config: Handle<Projection>,
     tenant: ConfigReadbackClient<rpc::Channel>,
-    unsealer: Arc<Unsealer>,
+    /// Read anew for each reading: the key may be replaced.
+    unseal_key: Arc<Path>,
     registry: Client,
     leases: LeaseSet,
     clock: Clock,
@@ -90,7 +91,7 @@ impl Poller {
     pub(crate) fn new(
         config: Handle<Projection>,
         tenant: rpc::Channel,
-        unsealer: Unsealer,
+        unseal_key: &Path,
         leases: LeaseSet,
         clock: Clock,
         intervals: Intervals,
@@ -99,7 +100,7 @@ impl Poller {
         Ok(Self {
             config,
             tenant: ConfigReadbackClient::new(tenant),
-            unsealer: Arc::new(unsealer),
+            unseal_key: unseal_key.into(),
             registry: Client::new()?,
             leases,
             clock,
@@ -221,11 +222,12 @@ impl Poller {
     }
 
     fn access(&self, broker: &Broker) -> Result<Access, Error> {
+        let unsealer = Unsealer::from_file(&self.unseal_key)?;
         let keys = broker
             .sealed_keys
             .iter()
             .map(|sealed| {
-                let key = self.unsealer.unseal(sealed)?;
+                let key = unsealer.unseal(sealed)?;
                 let text = std::str::from_utf8(key.expose_secret()).map_err(|_| Error::KeyText)?;
                 Ok(SecretString::from(text))
             })

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgGroup, Args, Parser};
 use fiorino_kit::options::{AdminOptions, DatabaseOptions, TelemetryOptions, TlsOptions};
 
-use crate::http::listener::MtlsFiles;
+use crate::http::tls::MtlsFiles;
 
 /// The node-connector of Fiorino: what the pagoPA node calls
 #[derive(Debug, Clone, Parser)]

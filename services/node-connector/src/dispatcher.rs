@@ -45,6 +45,8 @@ const SLOW_MAX: u32 = 2;
 const AWAY: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(1), jitter: 25 };
 /// Between looks at rows whose addressee waits to be judged, and at the backlog.
 const SWEEP: Duration = Duration::from_secs(2);
+/// How long such a look may hold up applying.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long rows are still applied after shutdown began.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Leases of shards: a dead replica's are taken over within the 5 s of architecture.md.
@@ -107,7 +109,9 @@ impl Dispatcher {
         let mut sweep_at = self.clock.monotonic();
         while !token.is_cancelled() {
             if self.clock.monotonic() >= sweep_at {
-                self.sweep().await;
+                if timeout(SWEEP_TIMEOUT, self.sweep()).await.is_err() {
+                    tracing::warn!("failed to judge waiting receipts in time, trying again");
+                }
                 sweep_at = self.clock.monotonic() + SWEEP;
             }
             let pause = match self.round().await {

@@ -12,6 +12,7 @@ mod body;
 pub mod client_auth;
 pub mod listener;
 mod request_id;
+pub mod tls;
 
 use std::{sync::Arc, time::Duration};
 

@@ -26,7 +26,7 @@ mod tenant;
 
 pub use backoffice::Intervals;
 pub use config::{NodeOptions, Options};
-pub use http::{Limits, client_auth, listener};
+pub use http::{Limits, client_auth, listener, tls};
 pub use service::{Addresses, Error, Service, Tuning};
 
 /// The schema of the node-connector's database.

@@ -101,7 +101,7 @@ impl Service {
     /// What waiting does not mend: certificates, URLs, a broken migration, a taken port.
     pub async fn start(options: Options, tuning: Tuning, clock: Clock, readiness: Readiness) -> Result<Self, Error> {
         let identity = Identity::load(&options.tls)?;
-        let unsealer = Unsealer::from_file(&options.unseal_key)?;
+        Unsealer::from_file(&options.unseal_key)?;
         let tenant = rpc::connect(&options.tenant_endpoints, "tenant", &identity, "node-connector")?;
         let pools = Pools::new(&options.database)?;
         let (listeners, addresses) = listeners(&options).await?;
@@ -126,7 +126,8 @@ impl Service {
             clock.clone(),
             metrics.clone(),
         );
-        let poller = Poller::new(whole.clone(), tenant, unsealer, leases[1].clone(), clock, tuning.readback, metrics)
+        let key = &options.unseal_key;
+        let poller = Poller::new(whole.clone(), tenant, key, leases[1].clone(), clock, tuning.readback, metrics)
             .map_err(|error| Error::Backoffice(error.into()))?;
         readiness.set("listener", true);
         Ok(Self {
@@ -158,12 +159,12 @@ impl Service {
         for listener in listeners {
             calls.spawn(listener.serve(http::router(Arc::clone(&front)), token.clone()));
         }
-        working.spawn(dispatcher.run(work.clone()));
-        working.spawn(poller.run(work.clone()));
-        behind.spawn(config.run(background.clone()));
+        working.spawn(essential("dispatcher", dispatcher.run(work.clone()), token.clone()));
+        working.spawn(essential("registry poller", poller.run(work.clone()), token.clone()));
+        behind.spawn(essential("configuration", config.run(background.clone()), token.clone()));
         for lease in leases {
-            let token = background.clone();
-            behind.spawn(async move { lease.run(token).await });
+            let until = background.clone();
+            behind.spawn(essential("leases", async move { lease.run(until).await }, token.clone()));
         }
         if let Some(options) = late_schema {
             let token = background.clone();
@@ -182,6 +183,14 @@ impl Service {
             }
         }
         pools.close().await;
+    }
+}
+
+/// Work without which the process is of no use: when it panics the process ends, and another one takes over.
+async fn essential(name: &'static str, work: impl Future<Output = ()> + Send + 'static, token: CancellationToken) {
+    if let Err(error) = tokio::spawn(work).await {
+        tracing::error!(work = name, error = %error, "essential work broke, shutting down");
+        token.cancel();
     }
 }
 

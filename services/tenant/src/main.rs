@@ -7,5 +7,5 @@ use fiorino_tenant::service;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    process::run("tenant", service::CONDITIONS, service::run).await
+    Box::pin(process::run("tenant", service::CONDITIONS, service::run)).await
 }

@@ -100,6 +100,17 @@ impl Spec {
         self
     }
 
+    /// A shell script that does the same, for whoever starts it by hand.
+    pub fn script(&self) -> String {
+        let quote = |text: &OsString| format!("'{}'", text.to_string_lossy().replace('\'', r"'\''"));
+        let dir = self.dir.as_ref().map(|dir| format!("cd {} || exit 1\n", quote(&dir.clone().into_os_string())));
+        let exports =
+            self.envs.iter().map(|(key, value)| format!("export {}={}\n", key.to_string_lossy(), quote(value)));
+        let words: Vec<String> = std::iter::once(&self.program).chain(&self.args).map(quote).collect();
+        let lines = std::iter::once("#!/bin/sh\n".to_owned()).chain(dir).chain(exports);
+        lines.chain([format!("exec {}\n", words.join(" "))]).collect()
+    }
+
     /// `setpriv` of util-linux asks the kernel to signal the child when its parent dies, then becomes the child: same pid.
     fn command(&self) -> Command {
         // A postmaster that is killed outright leaves shared memory behind; everything else may go at once.
@@ -295,6 +306,13 @@ mod tests {
         assert_eq!(status.code(), Some(3));
         let text = process.ensure_running().unwrap_err().to_string();
         assert!(text.contains("cannot bind"), "{text}");
+    }
+
+    #[test]
+    fn a_script_keeps_what_the_shell_would_take_apart() {
+        let spec = Spec::new("printf", "/dev/null").args(["%s|", "it's", "two words"]).arg("$HOME").env("A", "'");
+        let output = Command::new("sh").args(["-c", &spec.script()]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "it's|two words|$HOME|");
     }
 
     #[tokio::test]

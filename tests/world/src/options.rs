@@ -41,6 +41,8 @@ pub struct Options {
     pub receipt_retry_ms: u64,
     /// `tracing` directives of every process.
     pub log_filter: String,
+    /// Processes that somebody else starts, by `<run_dir>/<name>.sh`.
+    pub outside: Vec<String>,
     /// More arguments, by name of the process.
     pub extra_args: BTreeMap<String, Vec<String>>,
 }
@@ -79,6 +81,7 @@ impl Options {
             forward_traces: None,
             receipt_retry_ms: 1_000,
             log_filter: "info".to_owned(),
+            outside: Vec::new(),
             extra_args: BTreeMap::new(),
         })
     }

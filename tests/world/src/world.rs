@@ -89,6 +89,11 @@ impl World {
             seal_public: &STANDARD.encode(sealing.public_key().as_bytes()),
         };
         let (planned, addresses) = plan.processes()?;
+        let (outside, planned): (Vec<Planned>, Vec<Planned>) =
+            planned.into_iter().partition(|process| options.outside.contains(&process.name));
+        for process in outside {
+            fs_err::write(options.run_dir.join(format!("{}.sh", process.name)), process.spec.script())?;
+        }
         let names: Vec<String> = planned.iter().map(|process| process.name.clone()).collect();
         let mut world =
             Self { options, addresses, mesh, planned: BTreeMap::new(), running: BTreeMap::new(), names, ended: false };

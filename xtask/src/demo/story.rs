@@ -22,7 +22,7 @@ pub(crate) async fn tell(context: &Context, installation: &Installation, steps: 
     let pagopa = Pagopa::new(&installation.world.addresses().simulator_url)?;
     let municipality = onboard(context, installation, &pagopa, steps).await?;
     let notice = pay(installation, &pagopa, &municipality, steps).await?;
-    let page = steps.run("trace from the node's call to reporting", trace::page(&installation.traces_url)).await?;
+    let page = steps.run("trace from the node's call to reporting", trace::page(&installation.zipkin.url)).await?;
     say::line(&format!("         {page}"));
     Ok(Institution {
         fiscal_code: municipality.fiscal_code,

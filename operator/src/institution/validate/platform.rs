@@ -69,7 +69,7 @@ fn backoffice_keys(broker: &Broker, snapshot: &Snapshot, rules: &Rules, judged: 
                 reason: Reason::InvalidReference,
                 field: format!("spec.subscriptionKeys[{index}].{which}"),
                 problem,
-                remedy: "it is looked for again within minutes".to_owned(),
+                remedy: "it is looked for again every few seconds".to_owned(),
             });
         }
     }

@@ -221,7 +221,7 @@ fn beneficiary(
     let field = |name: &str| format!("spec.beneficiaries[{index}].{name}");
     if rules.environment == crate::config::Environment::Production {
         check_digit(&share.fiscal_code, &field("fiscalCode"), rules.environment, |complaint, _| {
-            complaints.push(complaint)
+            complaints.push(complaint);
         });
     }
     let category = share.taxonomy_code.as_ref().unwrap_or(&service.taxonomy_code);

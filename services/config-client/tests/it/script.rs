@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
-    sync::{Arc, LazyLock},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -31,7 +31,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-static MESH: LazyLock<Mesh> = LazyLock::new(|| Mesh::new().unwrap());
 static ALLOWED: &[Allow] = &[Allow { method: "/fiorino.config.v1.ConfigStream/Stream", callers: &["node-connector"] }];
 
 /// A tenant; each stream that a client opens is handed to the test.
@@ -39,6 +38,7 @@ pub(crate) struct Tenant {
     pub(crate) address: SocketAddr,
     streams: mpsc::Receiver<Stream>,
     token: CancellationToken,
+    _mesh: Arc<Mesh>,
 }
 
 /// A stream as tenant sees it.
@@ -57,6 +57,7 @@ pub(crate) struct Names;
 pub(crate) struct Replica {
     pub(crate) handle: Handle<Names>,
     token: CancellationToken,
+    _mesh: Arc<Mesh>,
 }
 
 // === impl Tenant ===
@@ -69,11 +70,12 @@ impl Tenant {
     pub(crate) fn start_on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let (sender, streams) = mpsc::channel(16);
+        let mesh = mesh();
         let server = Server::new(&identity("tenant"), ALLOWED).add(ConfigStreamServer::new(Service(sender)));
         let token = CancellationToken::new();
         let serving = token.clone();
         tokio::spawn(async move { server.serve(listener, serving).await.unwrap() });
-        Self { address, streams, token }
+        Self { address, streams, token, _mesh: mesh }
     }
 
     /// The next stream that a client opens.
@@ -196,12 +198,13 @@ impl Replica {
     }
 
     pub(crate) async fn with(options: Options, tenant: SocketAddr, pool: &PgPool) -> Self {
+        let mesh = mesh();
         let endpoints = [format!("https://{tenant}")];
         let channel = rpc::connect(&endpoints, "tenant", &identity("node-connector"), "node-connector").unwrap();
         let (handle, client) = Client::load(options, Names, pool.clone(), channel).await;
         let token = CancellationToken::new();
         tokio::spawn(client.run(token.clone()));
-        Self { handle, token }
+        Self { handle, token, _mesh: mesh }
     }
 
     pub(crate) fn names(&self) -> Vec<(String, String)> {
@@ -236,9 +239,20 @@ pub(crate) async fn nowhere() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap()
 }
 
+/// Certificates of the tests that run at present; the files go with the last of them.
+fn mesh() -> Arc<Mesh> {
+    static LATEST: Mutex<Weak<Mesh>> = Mutex::new(Weak::new());
+    let mut latest = LATEST.lock().unwrap();
+    latest.upgrade().unwrap_or_else(|| {
+        let mesh = Arc::new(Mesh::new().unwrap());
+        *latest = Arc::downgrade(&mesh);
+        mesh
+    })
+}
+
 fn identity(name: &str) -> Identity {
     crypto::install_ring();
-    let files = MESH.identity(name);
+    let files = mesh().identity(name);
     Identity::load(&TlsOptions { tls_cert: files.cert, tls_key: files.key, tls_ca: files.ca }).unwrap()
 }
 

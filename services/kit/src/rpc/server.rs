@@ -33,7 +33,7 @@ const CONNECTIONS_MAX: usize = 1_024;
 /// Calls and open streams of one connection at once; [`Limits::concurrency`] refuses calls long before.
 const STREAMS_MAX: u32 = 4_096;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;

@@ -2,9 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     time::Duration,
 };
 
+use clap::Parser;
 use fiorino_kit::{
     clock::Clock,
     kafka::{self, Envelope, Quiet},
@@ -12,7 +14,7 @@ use fiorino_kit::{
     outbox::{self, Message, Relay},
     store,
 };
-use fiorino_test_support::{Parts, TestDatabase, eventually};
+use fiorino_test_support::{Parts, Process, Spec, TestDatabase, eventually};
 use rdkafka::{
     Message as _,
     consumer::{Consumer as _, StreamConsumer},
@@ -21,7 +23,7 @@ use rdkafka::{
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 use sqlx::PgPool;
-use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const TOPIC: &str = "fiorino.payments.v1";
@@ -163,43 +165,101 @@ async fn messages_leave_once_in_order_and_as_cloud_events() {
     assert_eq!(leases, 0, "a relay that ends in order releases its shards");
 }
 
+/// What [`relay_of_a_child_process`] is told, by the environment.
+#[derive(Debug, Parser)]
+struct Child {
+    #[command(flatten)]
+    database: DatabaseOptions,
+    #[command(flatten)]
+    kafka: KafkaOptions,
+}
+
+#[tokio::test]
+#[ignore = "the process that a_relay_that_is_killed_loses_nothing starts and kills"]
+async fn relay_of_a_child_process() {
+    let child = Child::try_parse_from(["relay"]).unwrap();
+    let pool = store::connect(&child.database, "child", 4).unwrap();
+    relay(&pool, &child.kafka, &format!("child/{}", std::process::id())).run(CancellationToken::new()).await;
+}
+
+fn spawn_child(database: &TestDatabase, options: &KafkaOptions, log: &Path) -> Process {
+    let spec = Spec::new(std::env::current_exe().unwrap(), log)
+        .args(["--exact", "outbox::relay_of_a_child_process", "--ignored", "--nocapture"])
+        .env("FIORINO_DATABASE_URL", &database.url)
+        .env("FIORINO_KAFKA_BROKERS", &options.kafka_brokers)
+        .env("FIORINO_KAFKA_TOPIC_PREFIX", &options.kafka_topic_prefix);
+    Process::spawn(&spec).unwrap()
+}
+
+/// Until the process holds shards, and so is in the middle of relaying.
+async fn until_it_relays(pool: &PgPool, child: &mut Process) {
+    let holder = format!("child/{}", child.pid());
+    let holds = child.wait_ready(SOON, async || {
+        let shards: i64 = sqlx::query_scalar("select count(*) from lease where holder = $1 and name like 'outbox/%'")
+            .bind(&holder)
+            .fetch_one(pool)
+            .await?;
+        anyhow::ensure!(shards > 0, "{holder} holds nothing");
+        Ok(())
+    });
+    holds.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_is_killed_loses_nothing() {
-    const MESSAGES: u64 = 6_000;
+    const KILLS: u64 = 5;
+    const MESSAGES: u64 = 2_000;
     let (database, options) = (database().await, kafka_with_topic().await);
-    let consumer = subscribe(&options);
-    // On a runtime of its own: everything that it does stops between two instructions, nothing is released or flushed.
-    let doomed = Runtime::new().unwrap();
-    {
-        let _entered = doomed.enter();
-        let own = store::connect(&DatabaseOptions::for_url(&database.url).unwrap(), "doomed", 4).unwrap();
-        doomed.spawn(relay(&own, &options, "doomed").run(CancellationToken::new()));
+    let (consumer, logs) = (subscribe(&options), tempfile::tempdir().unwrap());
+    let mut received = Vec::new();
+    for kill in 0..KILLS {
+        let mut child = spawn_child(&database, &options, &logs.path().join(format!("{kill}.log")));
+        until_it_relays(&database.pool, &mut child).await;
+        let writer = tokio::spawn({
+            let pool = database.pool.clone();
+            async move { write(&pool, kill * MESSAGES, (kill + 1) * MESSAGES).await }
+        });
+        // In the middle of the stream, and not always at the same place.
+        received =
+            receive_more(&consumer, received, usize::try_from(kill * MESSAGES + 300 + 100 * kill).unwrap()).await;
+        child.kill().unwrap();
+        writer.await.unwrap();
+        // What it left is taken over by the next one, or by the survivor of the end.
+        let (token, surviving) = run(relay(&database.pool, &options, &format!("survivor/{kill}")));
+        until_empty(&database.pool).await;
+        received = receive_more(&consumer, received, usize::try_from((kill + 1) * MESSAGES).unwrap()).await;
+        token.cancel();
+        surviving.await.unwrap();
     }
-    let (token, surviving) = run(relay(&database.pool, &options, "survivor"));
-    let writer = tokio::spawn({
-        let pool = database.pool.clone();
-        async move { write(&pool, 0, MESSAGES).await }
-    });
-    // Both work before one dies in the middle.
-    let both = eventually(SOON, async || {
-        let holders: i64 = sqlx::query_scalar("select count(distinct holder) from lease where name like 'outbox/%'")
-            .fetch_one(&database.pool)
-            .await
-            .unwrap();
-        if holders == 2 { Ok(()) } else { Err(format!("{holders} relays hold shards")) }
-    });
-    both.await.unwrap();
-    let received_before = receive(&consumer, 500).await;
-    doomed.shutdown_background();
-
-    writer.await.unwrap();
-    until_empty(&database.pool).await;
-    let received = receive_more(&consumer, received_before, usize::try_from(MESSAGES).unwrap()).await;
     assert_order_per_key(&received);
     let numbers: BTreeSet<_> = received.iter().map(|(_, number, _)| *number).collect();
-    assert!(numbers.into_iter().eq(0..MESSAGES));
-    token.cancel();
-    surviving.await.unwrap();
+    assert!(numbers.into_iter().eq(0..KILLS * MESSAGES));
+}
+
+#[tokio::test]
+async fn two_relays_share_the_shards_and_send_nothing_twice() {
+    let (database, options) = (database().await, kafka_with_topic().await);
+    let consumer = subscribe(&options);
+    let relays = [run(relay(&database.pool, &options, "a")), run(relay(&database.pool, &options, "b"))];
+    let both = eventually(SOON, async || {
+        let shards: Vec<i64> = sqlx::query_scalar(
+            "select count(*) from lease where name like 'outbox/%' and expires_at > now() group by holder",
+        )
+        .fetch_all(&database.pool)
+        .await
+        .unwrap();
+        if shards == [8, 8] { Ok(()) } else { Err(format!("{shards:?}")) }
+    });
+    both.await.unwrap();
+    write(&database.pool, 0, 1_000).await;
+    let received = receive(&consumer, 1_000).await;
+    until_empty(&database.pool).await;
+    assert_eq!(received.len(), 1_000, "without a fault nothing is repeated");
+    assert_order_per_key(&received);
+    for (token, relaying) in relays {
+        token.cancel();
+        relaying.await.unwrap();
+    }
 }
 
 #[tokio::test]

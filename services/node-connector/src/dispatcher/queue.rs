@@ -8,7 +8,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgPool;
 use tracing::Instrument as _;
 
-use crate::{metrics::Backlog, receipts::inbox::Key};
+use crate::{database, metrics::Backlog, receipts::inbox::Key};
 
 /// Receipts in one call: the proto's limit.
 const BATCH_MAX: i64 = 256;
@@ -18,6 +18,8 @@ const BATCH_BYTES_MAX: i64 = 16 * 1024 * 1024;
 const ALONE_MAX: i64 = 16;
 /// Longest pause of a row that tenant refused alone.
 const DEFER_MAX: Duration = Duration::from_mins(10);
+/// Longest wait for an answer of the database.
+const QUERY_LIMIT: Duration = Duration::from_secs(10);
 /// Characters of the last error that are kept.
 const ERROR_MAX: usize = 200;
 
@@ -70,7 +72,7 @@ impl Queue {
 
     /// The next batch: rows that were never refused.
     pub(super) async fn due(&self, shards: &[i16]) -> sqlx::Result<Vec<Due>> {
-        sqlx::query_as(
+        let rows = sqlx::query_as(
             "with due as (
                 select fresh.* from unnest($1::smallint[]) held (shard) cross join lateral (
                     select id_pa, receipt_id, version, content_hash, findings, traceparent, received_at, message_id, attempts,
@@ -91,14 +93,13 @@ impl Queue {
         .bind(shards)
         .bind(shard_max(shards.len()))
         .bind(BATCH_MAX)
-        .bind(BATCH_BYTES_MAX)
-        .fetch_all(&self.pool)
-        .await
+        .bind(BATCH_BYTES_MAX);
+        database::within(QUERY_LIMIT, rows.fetch_all(&self.pool)).await
     }
 
     /// Rows that tenant refused alone and whose pause is over.
     pub(super) async fn deferred(&self, shards: &[i16]) -> sqlx::Result<Vec<Due>> {
-        sqlx::query_as(
+        let rows = sqlx::query_as(
             "select inbox.id_pa, receipt_id, version, content_hash, findings, traceparent, inbox.received_at, attempts,
                 charset, body
             from receipt_inbox inbox join receipt_message message
@@ -107,14 +108,13 @@ impl Queue {
             order by next_attempt_at limit $2",
         )
         .bind(shards)
-        .bind(ALONE_MAX)
-        .fetch_all(&self.pool)
-        .await
+        .bind(ALONE_MAX);
+        database::within(QUERY_LIMIT, rows.fetch_all(&self.pool)).await
     }
 
     /// Rows that wait to be judged, oldest first; the call that brought one may still be judging it, and needs a moment.
     pub(super) async fn waiting(&self, shards: &[i16]) -> sqlx::Result<Vec<Waiting>> {
-        sqlx::query_as(
+        let rows = sqlx::query_as(
             "select inbox.id_pa, receipt_id, version, charset, body
             from receipt_inbox inbox join receipt_message message
                 on message.id_pa = inbox.id_pa and message.received_at = inbox.received_at and message.id = inbox.message_id
@@ -122,9 +122,8 @@ impl Queue {
             order by inbox.received_at limit $2",
         )
         .bind(shards)
-        .bind(ALONE_MAX)
-        .fetch_all(&self.pool)
-        .await
+        .bind(ALONE_MAX);
+        database::within(QUERY_LIMIT, rows.fetch_all(&self.pool)).await
     }
 
     /// Tenant took them.
@@ -132,7 +131,7 @@ impl Queue {
         if rows.is_empty() {
             return Ok(());
         }
-        sqlx::query(
+        let done = sqlx::query(
             "update receipt_inbox inbox set state = 'applied', applied_at = now(), last_error = null
             from unnest($1::text[], $2::text[], $3::integer[]) as done (id_pa, receipt_id, version)
             where inbox.id_pa = done.id_pa and inbox.receipt_id = done.receipt_id and inbox.version = done.version
@@ -142,15 +141,14 @@ impl Queue {
         .bind(rows.iter().map(|row| row.receipt_id.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.version).collect::<Vec<_>>())
         .execute(&self.pool)
-        .instrument(store::span("mark receipts applied"))
-        .await
-        .map(drop)
+        .instrument(store::span("mark receipts applied"));
+        database::within(QUERY_LIMIT, done).await.map(drop)
     }
 
     /// Tenant refused it alone: 1 s, doubling.
     pub(super) async fn defer(&self, row: &Due, reason: &str) -> sqlx::Result<()> {
         let pause = Duration::from_secs(1_u64 << row.attempts.clamp(0, 16)).min(DEFER_MAX);
-        sqlx::query(
+        let done = sqlx::query(
             "update receipt_inbox set attempts = attempts + 1, last_error = $5, \
              next_attempt_at = now() + $4 * interval '1 millisecond' \
              where id_pa = $1 and receipt_id = $2 and version = $3 and state = 'ready'",
@@ -161,14 +159,13 @@ impl Queue {
         .bind(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX))
         .bind(reason.chars().take(ERROR_MAX).collect::<String>())
         .execute(&self.pool)
-        .instrument(store::span("defer receipt"))
-        .await
-        .map(drop)
+        .instrument(store::span("defer receipt"));
+        database::within(QUERY_LIMIT, done).await.map(drop)
     }
 
     /// What waits, over all shards; each part is read from its index.
     pub(super) async fn backlog(&self) -> sqlx::Result<Backlog> {
-        let (lag_seconds, waiting, deferred): (f64, i64, i64) = sqlx::query_as(
+        let told = sqlx::query_as(
             "select coalesce(extract(epoch from now() - (
                     select min(oldest.at) from generate_series(0, 15) shard cross join lateral (
                         select next_attempt_at as at from receipt_inbox
@@ -178,9 +175,9 @@ impl Queue {
                 )), 0)::float8,
                 (select count(*) from receipt_inbox where state = 'waiting'),
                 (select count(*) from receipt_inbox where state = 'ready' and attempts > 0)",
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        );
+        let (lag_seconds, waiting, deferred): (f64, i64, i64) =
+            database::within(QUERY_LIMIT, told.fetch_one(&self.pool)).await?;
         Ok(Backlog {
             lag_seconds: lag_seconds.max(0.0),
             waiting: waiting.unsigned_abs(),

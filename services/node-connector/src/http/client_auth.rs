@@ -4,7 +4,7 @@
 //! leaf certificates (pinned: these and no others, within their validity) and authorities (intermediates too: the chain that comes
 //! has none). A public authority signs for anybody: with one, the exact names must be given.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore, SignatureScheme,
@@ -21,26 +21,16 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 /// Why the bundle of accepted client certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be read as PEM.
-    #[error("failed to read the node's client certificates from {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the reader says.
-        source: rustls_pki_types::pem::Error,
-    },
+    /// Not PEM.
+    #[error("failed to read the certificates")]
+    Pem(#[from] rustls_pki_types::pem::Error),
     /// A bundle without certificates would refuse everybody.
-    #[error("no certificate in {path}: put the node's client certificate or its authority there")]
-    Empty {
-        /// The file.
-        path: String,
-    },
+    #[error("no certificate in it: put the node's client certificate or its authority there")]
+    Empty,
     /// One of the certificates is not X.509.
-    #[error("failed to parse certificate {index} of {path}")]
+    #[error("failed to parse certificate {index}")]
     Parse {
-        /// The file.
-        path: String,
-        /// Position in the file, from 1.
+        /// Position in the bundle, from 1.
         index: usize,
     },
     /// A name cannot be a DNS name.
@@ -82,22 +72,19 @@ struct Authorities {
 // === impl NodeClients ===
 
 impl NodeClients {
-    /// Reads the bundle; `names` are the DNS names of which a certificate signed by one of its authorities must carry one.
+    /// Reads a PEM bundle; `names` are the DNS names of which a certificate signed by one of its authorities must carry one.
     ///
     /// # Errors
-    /// Says what is wrong with the file or the names.
-    pub fn load(path: &Path, names: &[String], provider: Arc<CryptoProvider>) -> Result<Self, Error> {
-        let path_text = path.display().to_string();
-        let certificates = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|source| Error::Read { path: path_text.clone(), source })?;
+    /// Says what is wrong with the bundle or the names.
+    pub fn parse(bundle: &[u8], names: &[String], provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+        let certificates = CertificateDer::pem_slice_iter(bundle).collect::<Result<Vec<_>, _>>()?;
         if certificates.is_empty() {
-            return Err(Error::Empty { path: path_text });
+            return Err(Error::Empty);
         }
         let (mut pinned, mut roots) = (Vec::new(), RootCertStore::empty());
         for (index, certificate) in certificates.into_iter().enumerate() {
             let Ok((_, parsed)) = X509Certificate::from_der(&certificate) else {
-                return Err(Error::Parse { path: path_text, index: index + 1 });
+                return Err(Error::Parse { index: index + 1 });
             };
             if parsed.is_ca() {
                 roots.add(certificate.clone())?;

@@ -5,7 +5,6 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -13,8 +12,6 @@ use std::{
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -25,7 +22,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
 
-use super::client_auth::{self, NodeClients, client_name};
+use super::{
+    client_auth::client_name,
+    tls::{self, MtlsFiles, Tls},
+};
 
 /// Connections open at once per listener; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -56,33 +56,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// Certificate or key cannot be read.
-    #[error("failed to read {}", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What the reader says.
-        source: rustls_pki_types::pem::Error,
-    },
-    /// rustls refuses certificate or key.
-    #[error("failed to use the certificate of the mtls listener")]
-    Tls(#[from] rustls::Error),
-    /// The accepted client certificates cannot be used.
+    /// The files of mutual TLS.
     #[error(transparent)]
-    Clients(#[from] client_auth::Error),
-}
-
-/// The certificate that the station's URL is served with, and who may call it.
-#[derive(Debug, Clone)]
-pub struct MtlsFiles {
-    /// PEM chain of the server certificate, leaf first.
-    pub cert: PathBuf,
-    /// PEM key of the leaf.
-    pub key: PathBuf,
-    /// PEM bundle: the node's client certificate, its authority, or both.
-    pub client_ca: PathBuf,
-    /// DNS names of which a certificate signed by an authority of the bundle must carry one; empty: any.
-    pub client_names: Vec<String>,
+    Tls(#[from] tls::Error),
 }
 
 /// Who is at the other end of a connection.
@@ -96,7 +72,7 @@ pub(crate) struct Caller {
 pub(crate) struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
 }
 
 // === impl Listener ===
@@ -122,11 +98,10 @@ impl Listener {
 
     /// Mutual TLS 1.2 and 1.3.
     pub(crate) async fn mtls(address: SocketAddr, files: &MtlsFiles) -> Result<Self, Error> {
-        let config = server_config(files)?;
-        Self::bind(address, Some(TlsAcceptor::from(Arc::new(config)))).await
+        Self::bind(address, Some(Tls::load(files).await?)).await
     }
 
-    async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Self, Error> {
+    async fn bind(address: SocketAddr, tls: Option<Tls>) -> Result<Self, Error> {
         let failed = |source| Error::Bind { address, source };
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
         let address = tcp.local_addr().map_err(failed)?;
@@ -141,12 +116,22 @@ impl Listener {
     pub(crate) async fn serve(self, router: Router, token: CancellationToken) {
         let connections = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        while let Some((stream, from, slot)) = self.next(&slots, &token).await {
-            let (tls, router, token) = (self.tls.clone(), router.clone(), token.clone());
-            connections.spawn(async move {
-                connection(stream, from.ip(), tls, router, token).await;
-                drop(slot);
-            });
+        let accept = async {
+            while let Some((stream, from, slot)) = self.next(&slots, &token).await {
+                let tls = self.tls.as_ref().map(Tls::acceptor);
+                let (router, token) = (router.clone(), token.clone());
+                connections.spawn(async move {
+                    connection(stream, from.ip(), tls, router, token).await;
+                    drop(slot);
+                });
+            }
+        };
+        match &self.tls {
+            Some(tls) => tokio::select! {
+                () = accept => {}
+                () = tls.follow() => {}
+            },
+            None => accept.await,
         }
         connections.close();
         if timeout(DRAIN, connections.wait()).await.is_err() {
@@ -171,28 +156,6 @@ impl Listener {
 }
 
 type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
-
-fn server_config(files: &MtlsFiles) -> Result<ServerConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let pem = |path: &PathBuf| {
-        let path = path.clone();
-        move |source| Error::Pem { path, source }
-    };
-    let chain = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(pem(&files.cert))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
-    let clients = NodeClients::load(&files.client_ca, &files.client_names, Arc::clone(&provider))?;
-    if clients.trusts_any_name() {
-        tracing::warn!(bundle = %files.client_ca.display(), "any client of the bundle's authorities may call: name the node's certificate with --node-client-name unless the authority is your own");
-    }
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(clients))
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
 
 async fn connection(
     stream: TcpStream,

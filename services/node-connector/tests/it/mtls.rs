@@ -1,13 +1,16 @@
 //! The listener for the node: who is let in (architecture.md section 6, "Towards the node").
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use fiorino_node_connector::{Options, Tuning};
-use fiorino_test_support::certs::{Authority, Identity, Leaf, Usage};
+use fiorino_test_support::{
+    certs::{Authority, Identity, Leaf, Usage},
+    eventually,
+};
 use rstest::rstest;
 
 use crate::rig::{
-    Node, Reply, Rig, loopback,
+    Node, Reply, Rig, SOON, loopback,
     messages::{self, NOTICE},
 };
 
@@ -107,6 +110,24 @@ async fn a_bundle_without_certificates_is_refused_at_start() {
     let started =
         fiorino_node_connector::Service::start(options(&rig, bundle, &[]), Tuning::default(), clock, readiness);
     let error = started.await.unwrap_err();
-    let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(cause.contains("no certificate in") && cause.contains("empty.crt"), "{cause}");
+    let file = std::error::Error::source(&error).unwrap();
+    let cause = file.source().unwrap().to_string();
+    assert!(file.to_string().contains("empty.crt") && cause.contains("no certificate"), "{file}: {cause}");
+}
+
+#[tokio::test]
+async fn a_replaced_bundle_needs_no_restart() {
+    let rig = Rig::start().await;
+    let bundle = rig.mesh.dir().join("bundle.crt");
+    std::fs::copy(rig.mesh.node_client().cert, &bundle).unwrap();
+    let node = node(&rig, bundle.clone(), &[]).await;
+    let next = client(&rig, rig.mesh.node_authority(), "next", "node", Usage::Client);
+    assert!(call(&rig, &node, Some(&next)).await.is_err());
+    // What cannot be used changes nothing.
+    std::fs::write(&bundle, "nonsense").unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    call(&rig, &node, Some(&rig.mesh.node_client())).await.unwrap().assert_ok();
+    std::fs::copy(&next.cert, &bundle).unwrap();
+    eventually(SOON, async || call(&rig, &node, Some(&next)).await).await.unwrap().assert_ok();
+    assert!(call(&rig, &node, Some(&rig.mesh.node_client())).await.is_err(), "the old one is out");
 }

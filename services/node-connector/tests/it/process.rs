@@ -62,12 +62,17 @@ async fn the_process_serves_tells_its_metrics_and_drains() {
         assert_eq!(counted("pa_request_seconds_bucket{", &[op, "le=\"2\""]), 1, "{metrics}");
     }
     assert_eq!(counted("receipts_inbox_lag", &[]), 1, "{metrics}");
+    eventually(SOON, async || {
+        ensure!(rig.tenant.script().applied_ids() == ["r1"], "not applied yet");
+        Ok(())
+    })
+    .await
+    .unwrap();
 
     let ended = process.stop().unwrap();
     let log = std::fs::read_to_string(&log).unwrap();
     assert!(ended.success(), "{log}");
     assert!(!log.contains("RSSMRA80A01H501U") && !log.contains("Mario Rossi"), "{log}");
-    assert_eq!(rig.tenant.script().applied_ids(), ["r1"]);
 }
 
 #[tokio::test]

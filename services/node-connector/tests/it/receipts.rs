@@ -290,7 +290,7 @@ async fn database_away_is_503(#[case] line: Line) {
     let rig = Rig::start().await;
     let (proxy, url) = Proxy::before_database(&rig.db.url).await;
     let mut options = rig.options("node-connector-0");
-    options.database = fiorino_kit::options::DatabaseOptions::for_url(&url).unwrap();
+    options.database = crate::rig::as_runtime(&url, &url);
     let node = Node::start(options, fiorino_node_connector::Tuning::default()).await;
     node.ready().await;
     send(&node, &Receipt::new(&rig.names, "r0")).await.assert_ok();

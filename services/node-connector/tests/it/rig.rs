@@ -104,7 +104,7 @@ impl Rig {
             tenant_endpoints: vec![self.tenant.endpoint()],
             unseal_key: self.unseal_key.clone(),
             replica: replica.to_owned(),
-            database: DatabaseOptions::for_url(&self.db.url).unwrap(),
+            database: as_runtime(&self.db.url, &self.db.url),
             tls: TlsOptions { tls_cert: identity.cert, tls_key: identity.key, tls_ca: identity.ca },
             admin: AdminOptions { admin_listen: loopback() },
             telemetry: TelemetryOptions::quiet(),
@@ -221,6 +221,14 @@ impl Reply {
         assert!(self.body.contains("<faultcode>"), "{}", self.body);
         assert!(self.body.contains(says), "{says} is missing in {}", self.body);
     }
+}
+
+/// The service with the rights of its runtime role, the migrations with those of the owner.
+pub(crate) fn as_runtime(url: &str, owner: &str) -> DatabaseOptions {
+    let runtime = format!("{url}?options=-c%20role%3Dfiorino_node_connector_runtime");
+    let mut options = DatabaseOptions::for_url(&runtime).unwrap();
+    options.database_migration_url = Some(owner.parse().unwrap());
+    options
 }
 
 pub(crate) fn loopback() -> SocketAddr {

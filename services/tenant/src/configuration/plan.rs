@@ -151,9 +151,8 @@ impl<'a> Planner<'a> {
             Spec::Station(station) if !self.known.brokers.contains(station.broker.as_str()) => {
                 Err(format!("broker {} is not known; apply the Broker first", station.broker))
             }
-            Spec::Broker(_) | Spec::Station(_) => Ok(()),
+            Spec::Broker(_) | Spec::Station(_) | Spec::Account(_) => Ok(()),
             Spec::Institution(institution) => rules::institution(institution, &self.known),
-            Spec::Account(account) => rules::account(account),
             Spec::Service(service) => rules::service(service, &self.known),
         };
         if let Err(reason) = rules {
@@ -161,7 +160,8 @@ impl<'a> Planner<'a> {
         }
         let Some(row) = self.current.rows.get(&item.resource.uid) else { return Verdict::Write };
         let (sent, stored) = (item.resource.generation, row.generation);
-        if sent < stored && !(item.resource.adopt && !row.adopted) {
+        let adopts = item.resource.adopt && !row.adopted;
+        if sent < stored && !adopts {
             return Verdict::Stale(format!(
                 "generation {sent} is older than {stored}, which is applied; annotate the object with \
                  fiorino.dev/adopt if it was restored and shall hold"

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use fiorino_domain::notice::AuxDigit;
 
-use super::spec::{Account, Association, Institution, Service};
+use super::spec::{Association, Institution, Service};
 
 /// Transfers of one payment (pagopa.md 2.5): the issuer's and the beneficiaries'.
 const TRANSFERS_MAX: usize = 5;
@@ -77,14 +77,6 @@ pub(super) fn service(spec: &Service, known: &Known) -> Result<(), String> {
     Ok(())
 }
 
-/// What an account lacks.
-pub(super) fn account(spec: &Account) -> Result<(), String> {
-    if spec.numbers.iter().all(|number| number.withdrawn) {
-        return Err("every number is withdrawn; add one that is valid, or delete the Iban".to_owned());
-    }
-    Ok(())
-}
-
 /// Two associations through which one notice number could have come.
 fn overlap(associations: &[Association]) -> Option<(&Association, &Association)> {
     let pairs =
@@ -98,4 +90,105 @@ fn overlap(associations: &[Association]) -> Option<(&Association, &Association)>
 /// Notice numbers under a prefix: 10 to the power of the digits that are left of 13.
 fn capacity(nav_prefix: &str) -> i64 {
     (nav_prefix.len()..13).fold(1, |capacity, _| capacity * 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use fiorino_domain::{iban::Iban, institution::InstitutionCode, money::Cents, taxonomy::TaxonomyCode, text::Text};
+    use fiorino_proto::config::v1::{ExpiryPolicy, LifecyclePhase};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::configuration::spec::Beneficiary;
+
+    fn known() -> Known {
+        Known {
+            stations: HashSet::from(["s1".into(), "s2".into()]),
+            accounts: HashSet::from(["a".into()]),
+            ..Known::default()
+        }
+    }
+
+    fn association(station: &str, aux_digit: u32, code: &str, nav_prefix: &str, issuing: bool) -> Association {
+        Association {
+            station_id: station.into(),
+            aux_digit: AuxDigit::from_number(aux_digit).unwrap(),
+            code: code.into(),
+            nav_prefix: nav_prefix.into(),
+            issuing,
+            broadcast: false,
+        }
+    }
+
+    #[rstest]
+    #[case::issuing(0, &[association("s1", 3, "12", "", true)], None)]
+    #[case::other_code(0, &[association("s1", 3, "12", "", true), association("s1", 3, "13", "", true)], None)]
+    #[case::other_aux_digit(0, &[association("s1", 3, "12", "", true), association("s1", 0, "12", "", false)], None)]
+    #[case::prefixes_apart(0, &[association("s1", 3, "12", "01", true), association("s2", 3, "12", "02", true)], None)]
+    #[case::prefix_within(0, &[association("s1", 3, "12", "01", true), association("s2", 3, "12", "017", false)], Some("share notice numbers"))]
+    #[case::no_prefix_and_any(0, &[association("s1", 3, "12", "7", true), association("s2", 3, "12", "", false)], Some("share notice numbers"))]
+    #[case::unknown_station(0, &[association("s9", 3, "12", "", true)], Some("the station is not known"))]
+    #[case::issuing_on_a_legacy_aux_digit(0, &[association("s1", 0, "12", "", true)], Some("only with 3"))]
+    #[case::floor_below_the_end(9, &[association("s1", 3, "12", "123456789012", true)], None)]
+    #[case::floor_at_the_end(10, &[association("s1", 3, "12", "123456789012", true)], Some("its prefix allows 10"))]
+    fn institutions(#[case] nav_floor: i64, #[case] associations: &[Association], #[case] refused: Option<&str>) {
+        let spec = Institution {
+            fiscal_code: InstitutionCode::parse("80012340560").unwrap(),
+            legal_name: Text::parse("Comune").unwrap(),
+            office_name: String::new(),
+            phase: LifecyclePhase::Live,
+            associations: associations.to_vec(),
+            nav_floor,
+        };
+        check(institution(&spec, &known()), refused);
+    }
+
+    #[rstest]
+    #[case::plain("a", 0, 0, &[], None)]
+    #[case::unknown_account("b", 0, 0, &[], Some("account b is not among"))]
+    #[case::equal_limits("a", 100, 100, &[], None)]
+    #[case::no_maximum("a", 100, 0, &[], None)]
+    #[case::maximum_below("a", 100, 99, &[], Some("maximum 99 is below minimum 100"))]
+    #[case::everything_given_away("a", 0, 0, &[2_000; 5], None)]
+    #[case::too_much_given_away("a", 0, 0, &[10_000, 1], Some("10001 basis points"))]
+    #[case::four_beneficiaries("a", 0, 0, &[1; 4], None)]
+    #[case::six_transfers("a", 0, 0, &[1; 5], Some("6 transfers"))]
+    fn services(
+        #[case] account: &str,
+        #[case] minimum: i64,
+        #[case] maximum: i64,
+        #[case] shares: &[u32],
+        #[case] refused: Option<&str>,
+    ) {
+        let taxonomy_code = TaxonomyCode::parse("9/0107101TS/").unwrap();
+        let beneficiary = |&share_basis_points: &u32| Beneficiary {
+            fiscal_code: InstitutionCode::parse("80012340560").unwrap(),
+            legal_name: Text::parse("Provincia").unwrap(),
+            share_basis_points,
+            iban: Iban::parse("IT60X0542811101000000123456").unwrap(),
+            postal: false,
+            taxonomy_code,
+        };
+        let spec = Service {
+            code: "MENSA".into(),
+            title: Text::parse("Mensa").unwrap(),
+            taxonomy_code,
+            account: account.into(),
+            expiry_policy: ExpiryPolicy::PayableAfterDueDate,
+            active: true,
+            minimum: Cents::new(minimum).unwrap(),
+            maximum: Cents::new(maximum).unwrap(),
+            beneficiaries: shares.iter().map(beneficiary).collect(),
+            profile_revision: String::new(),
+        };
+        check(service(&spec, &known()), refused);
+    }
+
+    fn check(outcome: Result<(), String>, refused: Option<&str>) {
+        match (outcome, refused) {
+            (Ok(()), None) => {}
+            (Err(message), Some(part)) if message.contains(part) => {}
+            (outcome, refused) => panic!("{outcome:?}, expected {refused:?}"),
+        }
+    }
 }

@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
     ) -> Option<Vec<T>> {
         self.require(field, items.len() <= max, &format!("has {} entries, at most {max} are allowed", items.len()))?;
         let count = items.len();
-        let items = items.into_iter().enumerate();
+        let items = items.iter().enumerate();
         let read: Vec<T> =
             items.filter_map(|(at, item)| read(item, &mut self.below(&format!("{field}[{at}]")))).collect();
         (read.len() == count).then_some(read)

@@ -8,7 +8,7 @@ use fiorino_test_support::certs::MESH as NAMES;
 use tonic::{Code, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
-use crate::fixture::{MESH, Tenant};
+use crate::fixture::{Tenant, mesh};
 
 /// Services of other processes.
 const ELSEWHERE: &[&str] = &["/fiorino.payments.v1.Payments/"];
@@ -33,7 +33,7 @@ fn every_method_of_the_process_is_listed_and_nothing_else() {
 #[tokio::test]
 async fn every_method_refuses_every_name_that_is_not_listed() {
     let tenant = Tenant::start().await;
-    MESH.issue("stranger").unwrap();
+    mesh().issue("stranger").unwrap();
     for name in NAMES.into_iter().chain(["stranger"]) {
         let channel = tenant.replica.channel(name);
         for allow in ALLOWED {

@@ -143,21 +143,22 @@ async fn cancelling_takes_what_is_open() {
 }
 
 #[rstest]
-#[case(|c| c.amount_cents = Some(0), Code::InvalidArgument, "amount_cents: must be above zero; send whole cents")]
-#[case(|c| c.due_date = Some("soon".into()), Code::InvalidArgument, "due_date: a date is written YYYY-MM-DD and exists in the calendar; leave it empty for none")]
-#[case(|c| c.description = Some(String::new()), Code::InvalidArgument, "description: must not be empty; send 1 to 140 characters")]
-#[case(|c| c.description = Some("rssmra80a01h501u".into()), Code::InvalidArgument, "description: must not hold the debtor's fiscal code: it travels to the payer; leave it out")]
-#[case(|_| {}, Code::InvalidArgument, "amount_cents: nothing is to be changed; send amount_cents, due_date or description")]
-#[case(|c| c.notice_number = "3".into(), Code::InvalidArgument, "notice_number: a notice number is 18 digits; send it as it was answered")]
+#[case(UpdateInstalmentRequest { amount_cents: Some(0), ..Default::default() }, "amount_cents: must be above zero; send whole cents")]
+#[case(UpdateInstalmentRequest { due_date: Some("soon".into()), ..Default::default() }, "due_date: a date is written YYYY-MM-DD and exists in the calendar; leave it empty for none")]
+#[case(UpdateInstalmentRequest { description: Some(String::new()), ..Default::default() }, "description: must not be empty; send 1 to 140 characters")]
+#[case(UpdateInstalmentRequest { description: Some("rssmra80a01h501u".into()), ..Default::default() }, "description: must not hold the debtor's fiscal code: it travels to the payer; leave it out")]
+#[case(UpdateInstalmentRequest::default(), "amount_cents: nothing is to be changed; send amount_cents, due_date or description")]
+#[case(UpdateInstalmentRequest { notice_number: "3".into(), ..Default::default() }, "notice_number: a notice number is 18 digits; send it as it was answered")]
 #[tokio::test]
-async fn refused_changes(#[case] change: fn(&mut UpdateInstalmentRequest), #[case] code: Code, #[case] expect: &str) {
+async fn refused_changes(#[case] change: UpdateInstalmentRequest, #[case] expect: &str) {
     let money = Money::start().await;
     let created = money.create(position("ref", &[&[10_000]])).await;
-    let notice_number = numbers(&created).remove(0);
-    let mut request = UpdateInstalmentRequest { notice_number, version: 1, ..UpdateInstalmentRequest::default() };
-    change(&mut request);
+    let mut request = UpdateInstalmentRequest { version: 1, ..change };
+    if request.notice_number.is_empty() {
+        request.notice_number = numbers(&created).remove(0);
+    }
     let status = update(&money, request).await.unwrap_err();
-    assert_eq!((status.code(), violations(&status)), (code, vec![expect.to_owned()]));
+    assert_eq!((status.code(), violations(&status)), (Code::InvalidArgument, vec![expect.to_owned()]));
     assert_eq!(money.again(&created).await, created);
 }
 

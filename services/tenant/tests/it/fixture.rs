@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::LazyLock,
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -22,9 +22,6 @@ use tonic::Status;
 
 use crate::manifest::Manifest;
 
-/// Certificates of this test process.
-pub(crate) static MESH: LazyLock<Mesh> = LazyLock::new(|| Mesh::new().unwrap());
-
 pub(crate) const PLATFORM: &str = "fiorino";
 pub(crate) const ENVIRONMENT: &str = "Uat";
 
@@ -42,6 +39,7 @@ pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     token: CancellationToken,
     served: JoinHandle<()>,
+    _mesh: Arc<Mesh>,
 }
 
 // === impl Tenant ===
@@ -100,22 +98,8 @@ impl Replica {
     /// A process on this database.
     pub(crate) async fn start(database: &TestDatabase) -> Self {
         crypto::install_ring();
-        let parts = Parts::get();
-        let identity = MESH.identity("tenant");
-        let topic_prefix = parts.topic_prefix();
-        let arguments = [
-            "fiorino-tenant",
-            "--listen=127.0.0.1:0",
-            &format!("--platform={PLATFORM}"),
-            &format!("--environment={ENVIRONMENT}"),
-            &format!("--database-url={}", database.url),
-            "--database-acquire-timeout-ms=10000",
-            &format!("--tls-cert={}", identity.cert.display()),
-            &format!("--tls-key={}", identity.key.display()),
-            &format!("--tls-ca={}", identity.ca.display()),
-            &format!("--kafka-brokers={}", parts.kafka_brokers()),
-            &format!("--kafka-topic-prefix={topic_prefix}"),
-        ];
+        let mesh = mesh();
+        let arguments = ["fiorino-tenant".to_owned()].into_iter().chain(arguments(&mesh, &database.url));
         let options = Options::try_parse_from(arguments).unwrap();
         let token = CancellationToken::new();
         let process = process::Context { token: token.clone(), readiness: Readiness::new(&[]), clock: Clock::system() };
@@ -123,7 +107,7 @@ impl Replica {
         let address = (Ipv4Addr::LOCALHOST, service.address().unwrap().port()).into();
         let running = token.clone();
         let served = tokio::spawn(async move { service.run(running).await.unwrap() });
-        Self { address, token, served }
+        Self { address, token, served, _mesh: mesh }
     }
 
     /// Shuts it down in order.
@@ -169,11 +153,40 @@ impl Drop for Replica {
     }
 }
 
+/// Certificates of the tests that run at present; the files go with the last of them.
+pub(crate) fn mesh() -> Arc<Mesh> {
+    static LATEST: Mutex<Weak<Mesh>> = Mutex::new(Weak::new());
+    let mut latest = LATEST.lock().unwrap();
+    latest.upgrade().unwrap_or_else(|| {
+        let mesh = Arc::new(Mesh::new().unwrap());
+        *latest = Arc::downgrade(&mesh);
+        mesh
+    })
+}
+
+/// Flags of a tenant on this database, on a free port.
+pub(crate) fn arguments(mesh: &Mesh, database_url: &str) -> Vec<String> {
+    let parts = Parts::get();
+    let identity = mesh.identity("tenant");
+    vec![
+        "--listen=127.0.0.1:0".into(),
+        format!("--platform={PLATFORM}"),
+        format!("--environment={ENVIRONMENT}"),
+        format!("--database-url={database_url}"),
+        "--database-acquire-timeout-ms=10000".into(),
+        format!("--tls-cert={}", identity.cert.display()),
+        format!("--tls-key={}", identity.key.display()),
+        format!("--tls-ca={}", identity.ca.display()),
+        format!("--kafka-brokers={}", parts.kafka_brokers()),
+        format!("--kafka-topic-prefix={}", parts.topic_prefix()),
+    ]
+}
+
 /// A channel to these replicas with the certificate of `name`.
 pub(crate) fn channel(replicas: &[SocketAddr], name: &str) -> rpc::Channel {
     crypto::install_ring();
     let endpoints: Vec<_> = replicas.iter().map(|address| format!("https://{address}")).collect();
-    let files = MESH.identity(name);
+    let files = mesh().identity(name);
     let tls = TlsOptions { tls_cert: files.cert, tls_key: files.key, tls_ca: files.ca };
     rpc::connect(&endpoints, "tenant", &Identity::load(&tls).unwrap(), name).unwrap()
 }

@@ -3,15 +3,23 @@
 
 mod access;
 mod apply;
+mod cases;
+mod changes;
 mod conflict;
 mod distribution;
 mod fence;
 mod fixture;
 mod manifest;
+mod process;
+mod money;
+mod notices;
+mod numbers;
+mod plans;
+mod positions;
 mod read;
 mod readback;
+mod receipts;
 mod schema;
+mod sequences;
 mod stream;
 mod watch;
-mod money;
-mod positions;

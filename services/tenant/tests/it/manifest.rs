@@ -13,7 +13,7 @@ use crate::fixture::{ENVIRONMENT, PLATFORM};
 pub(crate) const BROKER: &str = "15376371009";
 pub(crate) const STATION: &str = "15376371009_01";
 pub(crate) const IBAN: &str = "IT60X0542811101000000123456";
-pub(crate) const IBAN_LATER: &str = "IT43A0306909606100000012345";
+pub(crate) const IBAN_LATER: &str = "IT66A0306909606100000012345";
 
 /// What a test changes before it applies it; uids are made of the fiscal code, so that they are unique.
 #[derive(Debug, Clone)]

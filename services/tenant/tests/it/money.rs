@@ -34,46 +34,49 @@ use tonic::{Request, Status};
 
 use crate::{
     fixture::{ENVIRONMENT, PLATFORM},
-    manifest::{IBAN_LATER, Manifest, STATION, service},
+    manifest::{Manifest, STATION, service},
 };
 
 /// The clock's time when a test begins: 11:00 in Rome.
-pub const START: &str = "2026-11-24T10:00:00Z";
+pub(crate) const START: &str = "2026-11-24T10:00:00Z";
 
 /// Who calls, unless a test says otherwise.
-pub const CLIENT: &str = "software-house";
+pub(crate) const CLIENT: &str = "software-house";
+
+/// The account number of the province.
+pub(crate) const PROVINCE: &str = "IT66A0306909606100000012345";
 
 /// The service that positions are created for: 5 % go to the province.
-pub const SERVICE: &str = "TARI";
+pub(crate) const SERVICE: &str = "TARI";
 
-pub struct Money {
-    pub database: TestDatabase,
-    pub time: ManualClock,
-    pub manifest: Manifest,
-    pub replica: Replica,
+pub(crate) struct Money {
+    pub(crate) database: TestDatabase,
+    pub(crate) time: ManualClock,
+    pub(crate) manifest: Manifest,
+    pub(crate) replica: Replica,
     clock: Clock,
     apply: Apply,
     fence: i64,
 }
 
 /// The services of one process.
-pub struct Replica {
-    pub positions: Positions,
-    pub notices: Notices,
-    pub receipts: Receipts,
+pub(crate) struct Replica {
+    pub(crate) positions: Positions,
+    pub(crate) notices: Notices,
+    pub(crate) receipts: Receipts,
 }
 
 // === impl Money ===
 
 impl Money {
     /// An institution with [`SERVICE`].
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut manifest = Manifest::new();
         let province = Beneficiary {
             fiscal_code: fiorino_test_support::fiscal_code(),
             legal_name: "Provincia".into(),
             share_basis_points: 500,
-            iban: IBAN_LATER.into(),
+            iban: PROVINCE.into(),
             postal: false,
             taxonomy_code: "9/0201102IM/".into(),
         };
@@ -85,13 +88,13 @@ impl Money {
     }
 
     /// This institution.
-    pub async fn with(manifest: Manifest) -> Self {
+    pub(crate) async fn with(manifest: Manifest) -> Self {
         let database = Parts::get().migrated("tenant", &MIGRATIONS).await.unwrap();
         let (clock, time) = Clock::manual(START.parse().unwrap());
         let pool = database.pool.clone();
         let pools = Pools { verify: pool.clone(), receipts: pool.clone(), batch: pool.clone(), config: pool.clone() };
         let context = Context { platform: PLATFORM.into(), environment: Environment::Uat, clock: clock.clone(), pools };
-        let apply = Apply::new(context, Wake::default(), CancellationToken::new());
+        let apply = Apply::new(context, Wake::default(), Vec::new(), CancellationToken::new());
         let lease = AcquireFenceRequest { lease_uid: "lease".into(), lease_transitions: 1, platform: PLATFORM.into() };
         let fence = apply.acquire_fence(Request::new(lease)).await.unwrap().into_inner().fence;
         let replica = Replica::on(&pool, &clock);
@@ -100,30 +103,30 @@ impl Money {
         money
     }
 
-    pub fn pool(&self) -> &PgPool {
+    pub(crate) fn pool(&self) -> &PgPool {
         &self.database.pool
     }
 
     /// Another process on the same database.
-    pub fn another(&self) -> Replica {
+    pub(crate) fn another(&self) -> Replica {
         Replica::on(self.pool(), &self.clock)
     }
 
-    pub fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         self.clock.clone()
     }
 
-    pub fn institution(&self) -> &str {
+    pub(crate) fn institution(&self) -> &str {
         self.manifest.fiscal_code()
     }
 
-    pub async fn institution_id(&self) -> i32 {
+    pub(crate) async fn institution_id(&self) -> i32 {
         let statement = "select institution_id from institution where fiscal_code = $1";
         sqlx::query_scalar(statement).bind(self.institution()).fetch_one(self.pool()).await.unwrap()
     }
 
     /// Applies a manifest of which nothing is refused.
-    pub async fn applied(&self, manifest: &Manifest) {
+    pub(crate) async fn applied(&self, manifest: &Manifest) {
         let request = ApplyBundleRequest { fence: self.fence, ..manifest.bundle() };
         let response = self.apply.apply_bundle(Request::new(request)).await.unwrap().into_inner();
         for outcome in &response.outcomes {
@@ -132,54 +135,54 @@ impl Money {
     }
 
     /// Changes the manifest and applies it.
-    pub async fn reconfigure(&mut self, change: impl FnOnce(&mut Manifest)) {
+    pub(crate) async fn reconfigure(&mut self, change: impl FnOnce(&mut Manifest)) {
         change(&mut self.manifest);
         self.manifest.generation += 1;
         self.applied(&self.manifest).await;
     }
 
-    pub fn advance(&self, minutes: u64) {
+    pub(crate) fn advance(&self, minutes: u64) {
         self.time.advance(Duration::from_secs(60 * minutes));
     }
 
     /// Creates a position that nothing stands against.
-    pub async fn create(&self, new: NewPosition) -> Position {
+    pub(crate) async fn create(&self, new: NewPosition) -> Position {
         let response = self.replica.create(self.institution(), CLIENT, new).await.unwrap();
         assert!(!response.replayed);
         response.position.unwrap()
     }
 
-    pub async fn get(&self, by: By) -> Result<Position, Status> {
+    pub(crate) async fn get(&self, by: By) -> Result<Position, Status> {
         let request = GetPositionRequest { institution: self.institution().into(), by: Some(by) };
         let response = self.replica.positions.get_position(called(CLIENT, request)).await?;
         Ok(response.into_inner().position.unwrap())
     }
 
     /// The position as it is now.
-    pub async fn again(&self, position: &Position) -> Position {
+    pub(crate) async fn again(&self, position: &Position) -> Position {
         self.get(By::PositionId(position.position_id.clone())).await.unwrap()
     }
 
     /// States of its instalments, in order.
-    pub async fn states(&self, position: &Position) -> Vec<InstalmentState> {
+    pub(crate) async fn states(&self, position: &Position) -> Vec<InstalmentState> {
         let position = self.again(position).await;
         position.options.iter().flat_map(|option| &option.instalments).map(|instalment| instalment.state()).collect()
     }
 
-    pub fn notice(&self, number: &str) -> NoticeRef {
+    pub(crate) fn notice(&self, number: &str) -> NoticeRef {
         NoticeRef { institution: self.institution().into(), notice_number: number.into(), station_id: STATION.into() }
     }
 
-    pub async fn verify(&self, number: &str) -> Result<PayableNotice, Refusal> {
+    pub(crate) async fn verify(&self, number: &str) -> Result<PayableNotice, Refusal> {
         self.replica.verify(vec![self.notice(number)]).await.remove(0)
     }
 
-    pub async fn activate(&self, number: &str) -> activate_reply::Reply {
+    pub(crate) async fn activate(&self, number: &str) -> activate_reply::Reply {
         self.replica.activate(self.notice(number), TransferType::Unspecified).await
     }
 
     /// A receipt of this notice as the inbox would pass it on.
-    pub fn receipt(&self, receipt_id: &str, number: &str, amount_cents: i64) -> Receipt {
+    pub(crate) fn receipt(&self, receipt_id: &str, number: &str, amount_cents: i64) -> Receipt {
         Receipt {
             institution: self.institution().into(),
             issuer: self.institution().into(),
@@ -202,16 +205,16 @@ impl Money {
         }
     }
 
-    pub async fn pay(&self, receipts: Vec<Receipt>) -> Vec<ApplyOutcome> {
+    pub(crate) async fn pay(&self, receipts: Vec<Receipt>) -> Vec<ApplyOutcome> {
         self.replica.pay(receipts).await.unwrap()
     }
 
     /// (kind, key) of every case, in their order.
-    pub async fn cases(&self) -> Vec<(String, String)> {
+    pub(crate) async fn cases(&self) -> Vec<(String, String)> {
         sqlx::query_as("select kind, key from cases order by kind, key").fetch_all(self.pool()).await.unwrap()
     }
 
-    pub async fn count(&self, table: &str) -> i64 {
+    pub(crate) async fn count(&self, table: &str) -> i64 {
         count(self.pool(), table).await
     }
 }
@@ -219,7 +222,7 @@ impl Money {
 // === impl Replica ===
 
 impl Replica {
-    pub fn on(pool: &PgPool, clock: &Clock) -> Self {
+    pub(crate) fn on(pool: &PgPool, clock: &Clock) -> Self {
         let environment = ENVIRONMENT.to_owned();
         Self {
             positions: Positions::new(pool.clone(), environment.clone(), clock.clone()),
@@ -228,12 +231,12 @@ impl Replica {
         }
     }
 
-    pub async fn create(&self, institution: &str, client: &str, new: NewPosition) -> Result<CreatePositionResponse, Status> {
+    pub(crate) async fn create(&self, institution: &str, client: &str, new: NewPosition) -> Result<CreatePositionResponse, Status> {
         let request = CreatePositionRequest { institution: institution.into(), position: Some(new) };
         self.positions.create_position(called(client, request)).await.map(tonic::Response::into_inner)
     }
 
-    pub async fn verify(&self, notices: Vec<NoticeRef>) -> Vec<Result<PayableNotice, Refusal>> {
+    pub(crate) async fn verify(&self, notices: Vec<NoticeRef>) -> Vec<Result<PayableNotice, Refusal>> {
         let asked = notices.len();
         let request = Request::new(VerifyManyRequest { notices });
         let replies = self.notices.verify_many(request).await.unwrap().into_inner().replies;
@@ -245,13 +248,13 @@ impl Replica {
         replies.into_iter().map(|reply| answer(reply.reply.unwrap())).collect()
     }
 
-    pub async fn activate(&self, notice: NoticeRef, transfer_type: TransferType) -> activate_reply::Reply {
+    pub(crate) async fn activate(&self, notice: NoticeRef, transfer_type: TransferType) -> activate_reply::Reply {
         let activation = Activation { notice: Some(notice), transfer_type: transfer_type.into(), ..Activation::default() };
         let request = called("node-connector", ActivateManyRequest { activations: vec![activation] });
         self.notices.activate_many(request).await.unwrap().into_inner().replies.remove(0).reply.unwrap()
     }
 
-    pub async fn pay(&self, receipts: Vec<Receipt>) -> Result<Vec<ApplyOutcome>, Status> {
+    pub(crate) async fn pay(&self, receipts: Vec<Receipt>) -> Result<Vec<ApplyOutcome>, Status> {
         let request = called("node-connector", ApplyReceiptsRequest { receipts });
         let response = self.receipts.apply_receipts(request).await?.into_inner();
         Ok(response.outcomes().collect())
@@ -259,14 +262,14 @@ impl Replica {
 }
 
 /// A request on behalf of somebody.
-pub fn called<T>(actor: &str, message: T) -> Request<T> {
+pub(crate) fn called<T>(actor: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert(rpc::ACTOR, actor.parse().unwrap());
     request
 }
 
 /// A position with one option per element, and an instalment of so many cents per element of that.
-pub fn position(client_reference: &str, options: &[&[i64]]) -> NewPosition {
+pub(crate) fn position(client_reference: &str, options: &[&[i64]]) -> NewPosition {
     let instalment = |cents: &i64| NewInstalment {
         amount_cents: *cents,
         description: "TARI 2026".into(),
@@ -293,11 +296,11 @@ pub fn position(client_reference: &str, options: &[&[i64]]) -> NewPosition {
 }
 
 /// The position's notice numbers, in order.
-pub fn numbers(position: &Position) -> Vec<String> {
+pub(crate) fn numbers(position: &Position) -> Vec<String> {
     position.options.iter().flat_map(|option| &option.instalments).map(|instalment| instalment.notice_number.clone()).collect()
 }
 
-pub async fn count(pool: &PgPool, table: &str) -> i64 {
+pub(crate) async fn count(pool: &PgPool, table: &str) -> i64 {
     let statement = format!("select count(*) from {table}");
     sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(pool).await.unwrap()
 }

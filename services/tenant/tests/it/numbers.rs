@@ -33,8 +33,9 @@ async fn processes_and_restarts_never_repeat_a_number() {
         let replicas = [money.another(), money.another()];
         let creations = (0..40).map(|at| {
             let replica = &replicas[at % 2];
+            let institution = money.institution();
             let new = position(&format!("{restart}-{at}"), &[&[100, 100]]);
-            async move { replica.create(money.institution(), CLIENT, new).await.unwrap().position.unwrap() }
+            async move { replica.create(institution, CLIENT, new).await.unwrap().position.unwrap() }
         });
         for created in join_all(creations).await {
             given.extend(numbers(&created));

@@ -16,8 +16,7 @@ use tonic::{Code, Status};
 
 use crate::{
     fixture::violations,
-    manifest::IBAN_LATER,
-    money::{CLIENT, Money, called, numbers, position},
+    money::{CLIENT, Money, PROVINCE, called, numbers, position},
 };
 
 /// The one violation of a refusal.
@@ -283,5 +282,5 @@ async fn errors_hold_no_personal_data() {
     new.debtor.as_mut().unwrap().email = "maria".into();
     let status = money.replica.create(money.institution(), CLIENT, new).await.unwrap_err();
     let told = format!("{status:?} {:?}", violations(&status));
-    assert!(!told.contains("RSSMRA") && !told.contains("maria") && !told.contains(IBAN_LATER), "{told}");
+    assert!(!told.contains("RSSMRA") && !told.contains("maria") && !told.contains(PROVINCE), "{told}");
 }

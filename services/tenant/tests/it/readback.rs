@@ -125,7 +125,7 @@ async fn the_first_number_is_used_at_once_a_later_one_when_pagopa_takes_it() {
     assert_eq!(used("2026-07-10").await.as_deref(), Some(IBAN));
     // Another number on the same day waits for pagoPA again.
     manifest.accounts[0].numbers[1].withdrawn = false;
-    manifest.accounts[0].numbers[1].iban = "IT22D0306909606100000067890".into();
+    manifest.accounts[0].numbers[1].iban = "IT80D0306909606100000067890".into();
     tenant.apply(&manifest).await.unwrap();
     assert_eq!(used("2026-07-10").await.as_deref(), Some(IBAN));
 }

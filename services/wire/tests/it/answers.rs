@@ -20,8 +20,8 @@ pub(crate) fn day(text: &str) -> LegalDate {
     LegalDate::parse(text).unwrap()
 }
 
-fn masked(text: &str) -> Option<Masked<String>> {
-    Some(Masked::new(text.to_owned()))
+fn masked(text: &str) -> Masked<String> {
+    Masked::new(text.to_owned())
 }
 
 pub(crate) fn notice() -> VerifiedNotice {
@@ -89,13 +89,13 @@ pub(crate) fn payment() -> Payment {
 pub(crate) fn full_payment() -> Payment {
     let mut payment = payment();
     payment.office_name = Some("Ufficio Tributi".into());
-    payment.debtor.street_name = masked("via Roma");
-    payment.debtor.civic_number = masked("1/A");
-    payment.debtor.postal_code = masked("50122");
-    payment.debtor.city = masked("Firenze");
-    payment.debtor.province = masked("FI");
-    payment.debtor.country = masked("IT");
-    payment.debtor.email = masked("mario.rossi@example.org");
+    payment.debtor.street_name = Some(masked("via Roma"));
+    payment.debtor.civic_number = Some(masked("1/A"));
+    payment.debtor.postal_code = Some(masked("50122"));
+    payment.debtor.city = Some(masked("Firenze"));
+    payment.debtor.province = Some(masked("FI"));
+    payment.debtor.country = Some(masked("IT"));
+    payment.debtor.email = Some(masked("mario.rossi@example.org"));
     payment.metadata = vec![MapEntry { key: "note".into(), value: "a < b & \"c\" > 'd'".into() }];
     payment.transfers[0].metadata = vec![MapEntry { key: "TARI-TEFA-1".into(), value: "A000|2023|3944".into() }];
     payment
@@ -290,7 +290,7 @@ fn names_of_beneficiaries_exist_in_version_two_alone() {
 
 #[test]
 fn empty_optional_texts_are_left_out() {
-    let empty = || masked("");
+    let empty = || Some(masked(""));
     assert_taken(|payment| {
         payment.office_name = Some(String::new());
         payment.debtor.street_name = empty();

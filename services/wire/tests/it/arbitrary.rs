@@ -1,7 +1,8 @@
 //! Answers made at random: what is written is valid by the official schema, what keeps the rules is written.
 
-use fiorino_domain::date::LegalDate;
-use fiorino_domain::{iban::Iban, institution::InstitutionCode, money::Cents, secret::Masked, taxonomy::TaxonomyCode};
+use fiorino_domain::{
+    date::LegalDate, iban::Iban, institution::InstitutionCode, money::Cents, secret::Masked, taxonomy::TaxonomyCode,
+};
 use fiorino_wire::{
     Account, Debtor, DueDate, EntityKind, MapEntry, Payment, Stamp, Transfer, VerifiedNotice, Version,
     write_get_payment, write_verify,
@@ -116,7 +117,6 @@ fn notice() -> impl Strategy<Value = VerifiedNotice> {
 
 fn assert_clean(message: &str) {
     xsd::assert_valid(message);
-    assert!(!message.contains("></") || !message.contains("<officeName></"), "{message}");
     for (at, _) in message.match_indices("></") {
         // Two tags may meet only where an element with children ends.
         assert!(

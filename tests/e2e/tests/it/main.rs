@@ -8,5 +8,6 @@ mod inbox;
 mod manifests;
 mod quiet;
 mod spine;
+mod tidy;
 mod town;
 mod zeep;

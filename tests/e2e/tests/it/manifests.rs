@@ -30,7 +30,11 @@ async fn a_wrong_account_number_is_told_with_field_and_remedy() {
     assert!(message.contains("numbers[0].iban"), "{message}");
     town.condition("Validated", "False").await;
 
-    town.apply(&manifest).await.unwrap();
+    // The remedy that the rules of the schema leave: withdraw the entry and add the right number.
+    let wrong_entry = "{validFrom: 2026-01-01, iban: IT71C0998877665000000104233}";
+    let right_entry = format!("{{validFrom: 2026-01-02, iban: {}}}", town.names.iban);
+    let withdrawn = wrong_entry.replace('}', ", withdrawn: true}");
+    town.apply(&wrong.replace(wrong_entry, &format!("{withdrawn}\n    - {right_entry}"))).await.unwrap();
     town.condition("Validated", "True").await;
     town.condition("Ready", "True").await;
 }

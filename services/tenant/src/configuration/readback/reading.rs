@@ -46,7 +46,7 @@ impl Reading {
         for (at, iban) in request.ibans.into_iter().enumerate() {
             match iban.validity_date.parse() {
                 Ok(from) if iban.iban.len() <= TEXT_MAX && iban.institution.len() <= TEXT_MAX => {
-                    ibans.push((iban, from))
+                    ibans.push((iban, from));
                 }
                 Ok(_) => refuse(format!("ibans[{at}]"), format!("has a text of more than {TEXT_MAX} bytes")),
                 Err(_) => refuse(format!("ibans[{at}].validity_date"), "must be RFC 3339".to_owned()),

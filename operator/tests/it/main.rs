@@ -1,0 +1,15 @@
+//! The operator: its rules as tables and properties, the whole of it against a real API server and a strict tenant.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod cluster;
+mod elections;
+mod examples;
+mod lifecycle;
+mod planning;
+mod reconciling;
+mod stating;
+mod tenant;
+mod validating;
+mod watching;
+mod world;

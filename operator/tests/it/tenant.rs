@@ -1,0 +1,367 @@
+//! A strict tenant: it refuses what the contract forbids, remembers every call, and says what a test tells it to say.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use anyhow::Result;
+use fiorino_kit::{
+    rpc::{Allow, Server},
+    tls::Identity,
+};
+use fiorino_proto::config::v1::{
+    AccountRegistration, AccountSpec, AcquireFenceRequest, AcquireFenceResponse, ApplyBundleRequest,
+    ApplyBundleResponse, ApplyResult, BrokerSpec, DistributionState, GetInstitutionRequest, GetInstitutionResponse,
+    InstitutionSpec, InstitutionStatus, ListInstitutionsRequest, ListInstitutionsResponse, MarkUnmanagedRequest,
+    MarkUnmanagedResponse, ResolveAddresseeRequest, ResolveAddresseeResponse, Resource, ResourceKind, ResourceOutcome,
+    ServiceDistribution, ServiceSpec, ServiceState, StationRegistration, StationSpec, WatchChangesRequest,
+    WatchChangesResponse,
+    config_apply_server::{ConfigApply, ConfigApplyServer},
+    config_read_server::{ConfigRead, ConfigReadServer},
+};
+use futures::{Stream, StreamExt as _, stream};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+const ALLOW: &[Allow] = &[
+    Allow { method: "/fiorino.config.v1.ConfigApply/AcquireFence", callers: &["operator"] },
+    Allow { method: "/fiorino.config.v1.ConfigApply/ApplyBundle", callers: &["operator"] },
+    Allow { method: "/fiorino.config.v1.ConfigApply/MarkUnmanaged", callers: &["operator"] },
+    Allow { method: "/fiorino.config.v1.ConfigApply/WatchChanges", callers: &["operator"] },
+    Allow { method: "/fiorino.config.v1.ConfigRead/GetInstitution", callers: &["operator"] },
+];
+
+/// A call, as a test counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Acquire,
+    Apply,
+    Get,
+    Unmanaged,
+}
+
+/// What tenant holds of an institution.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) spec: InstitutionSpec,
+    pub(crate) uid: String,
+    pub(crate) config_seq: i64,
+    pub(crate) managed: bool,
+    pub(crate) children: BTreeMap<String, Resource>,
+    pub(crate) shared: BTreeMap<String, Resource>,
+    bytes: Vec<u8>,
+}
+
+/// What the world is like.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) fence: i64,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) institutions: BTreeMap<String, Stored>,
+    /// What tenant answers to bundles of a fiscal code instead of taking them.
+    pub(crate) verdicts: BTreeMap<String, (ApplyResult, String)>,
+    pub(crate) distribution: DistributionState,
+    /// pagoPA shows stations and accounts.
+    pub(crate) registered: bool,
+    /// What broke the contract.
+    pub(crate) violations: Vec<String>,
+    lease: (String, i64),
+    config_seq: i64,
+}
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct FakeTenant {
+    platform: String,
+    world: Arc<Mutex<World>>,
+    changes: broadcast::Sender<WatchChangesResponse>,
+}
+
+/// The server of a [`FakeTenant`]; it can be stopped and started on the same address.
+pub(crate) struct Listening {
+    token: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+// === impl FakeTenant ===
+
+impl FakeTenant {
+    pub(crate) fn new(platform: &str) -> Self {
+        let world = World {
+            fence: 0,
+            calls: Vec::new(),
+            institutions: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            distribution: DistributionState::Acknowledged,
+            registered: true,
+            violations: Vec::new(),
+            lease: (String::new(), -1),
+            config_seq: 100,
+        };
+        Self { platform: platform.to_owned(), world: Arc::new(Mutex::new(world)), changes: broadcast::channel(64).0 }
+    }
+
+    pub(crate) async fn listen(&self, identity: &Identity, port: u16) -> Result<Listening> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let server = Server::new(identity, ALLOW)
+            .add(ConfigApplyServer::new(self.clone()))
+            .add(ConfigReadServer::new(self.clone()));
+        let token = CancellationToken::new();
+        let ended = token.clone();
+        let serving = tokio::spawn(async move { server.serve(listener, ended).await.unwrap() });
+        Ok(Listening { token, serving })
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// Changes the world and tells those who watch.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut World)) {
+        change(&mut self.world());
+        // Nobody may be watching at the moment: the next stream begins with `all`.
+        self.changes.send(WatchChangesResponse { all: true, uids: Vec::new() }).unwrap_or_default();
+    }
+
+    pub(crate) fn count(&self, call: Call) -> usize {
+        self.world().calls.iter().filter(|it| **it == call).count()
+    }
+
+    pub(crate) fn stored(&self, fiscal_code: &str) -> Option<Stored> {
+        self.world().institutions.get(fiscal_code).cloned()
+    }
+
+    fn violated(&self, text: String) -> Status {
+        self.world().violations.push(text.clone());
+        Status::invalid_argument(text)
+    }
+
+    fn check_fence(&self, fence: i64) -> Result<(), Status> {
+        let current = self.world().fence;
+        if fence == current {
+            Ok(())
+        } else {
+            Err(Status::failed_precondition(format!("the fence is {current}, not {fence}")))
+        }
+    }
+
+    fn check_owner(&self, platform: &str, environment: &str) -> Result<(), Status> {
+        if platform == self.platform && environment == "Uat" {
+            return Ok(());
+        }
+        Err(self.violated(format!("bundle for {platform}/{environment}")))
+    }
+
+    fn check_resource(&self, resource: &Resource) -> Result<(), Status> {
+        let spec = &resource.spec[..];
+        let readable = match resource.kind() {
+            ResourceKind::Broker => BrokerSpec::decode(spec).is_ok(),
+            ResourceKind::Station => StationSpec::decode(spec).is_ok(),
+            ResourceKind::Institution => InstitutionSpec::decode(spec).is_ok(),
+            ResourceKind::Account => AccountSpec::decode(spec).is_ok(),
+            ResourceKind::Service => ServiceSpec::decode(spec).is_ok(),
+            ResourceKind::Unspecified => false,
+        };
+        let named = !resource.uid.is_empty() && !resource.name.is_empty() && !resource.namespace.is_empty();
+        let hashed = resource.hash[..] == Sha256::digest(spec)[..];
+        if readable && named && hashed && resource.generation > 0 && resource.config_seq == 0 {
+            return Ok(());
+        }
+        Err(self.violated(format!("resource {resource:?}")))
+    }
+
+    /// Writes what differs; the sequence moves only then.
+    fn store(&self, request: &ApplyBundleRequest, institution: &Resource, spec: InstitutionSpec) -> i64 {
+        let mut world = self.world();
+        let bytes = ApplyBundleRequest { fence: 0, ..request.clone() }.encode_to_vec();
+        let before = world.institutions.get(&spec.fiscal_code).cloned();
+        if let Some(before) = before.as_ref().filter(|before| before.bytes == bytes && before.managed) {
+            return before.config_seq;
+        }
+        world.config_seq += 1;
+        let config_seq = world.config_seq;
+        let by_uid = |resources: &[Resource]| resources.iter().map(|it| (it.uid.clone(), it.clone())).collect();
+        let mut children: BTreeMap<String, Resource> = by_uid(&request.children);
+        for uid in &request.keep {
+            if let Some(kept) = before.as_ref().and_then(|before| before.children.get(uid)) {
+                children.insert(uid.clone(), kept.clone());
+            }
+        }
+        let mut shared = before.map(|before| before.shared).unwrap_or_default();
+        shared.extend::<BTreeMap<String, Resource>>(by_uid(&request.shared));
+        let fiscal_code = spec.fiscal_code.clone();
+        let stored = Stored { spec, uid: institution.uid.clone(), config_seq, managed: true, children, shared, bytes };
+        world.institutions.insert(fiscal_code, stored);
+        config_seq
+    }
+}
+
+#[tonic::async_trait]
+impl ConfigApply for FakeTenant {
+    async fn acquire_fence(
+        &self,
+        request: Request<AcquireFenceRequest>,
+    ) -> Result<Response<AcquireFenceResponse>, Status> {
+        let AcquireFenceRequest { lease_uid, lease_transitions, platform } = request.into_inner();
+        let mut world = self.world();
+        world.calls.push(Call::Acquire);
+        if platform != self.platform || lease_uid.is_empty() {
+            world.violations.push(format!("fence for {platform:?} with lease {lease_uid:?}"));
+        }
+        if world.lease.0 == lease_uid && lease_transitions < world.lease.1 {
+            return Err(Status::failed_precondition("a later holder of the lease was here"));
+        }
+        world.lease = (lease_uid, lease_transitions);
+        world.fence += 1;
+        Ok(Response::new(AcquireFenceResponse { fence: world.fence }))
+    }
+
+    async fn apply_bundle(
+        &self,
+        request: Request<ApplyBundleRequest>,
+    ) -> Result<Response<ApplyBundleResponse>, Status> {
+        let request = request.into_inner();
+        self.world().calls.push(Call::Apply);
+        self.check_fence(request.fence)?;
+        self.check_owner(&request.platform, &request.environment)?;
+        let Some(institution) = &request.institution else { return Err(self.violated("no institution".to_owned())) };
+        for resource in [institution].into_iter().chain(&request.children).chain(&request.shared) {
+            self.check_resource(resource)?;
+        }
+        let spec = InstitutionSpec::decode(&institution.spec[..]).map_err(|error| self.violated(error.to_string()))?;
+        if let Some(child) = request.children.iter().find(|child| request.keep.contains(&child.uid)) {
+            return Err(self.violated(format!("{} is sent and kept", child.uid)));
+        }
+        let outcome = |resource: &Resource, result: ApplyResult, message: &str| ResourceOutcome {
+            uid: resource.uid.clone(),
+            result: result.into(),
+            message: message.to_owned(),
+        };
+        let verdict = self.world().verdicts.get(&spec.fiscal_code).cloned();
+        if let Some((result, message)) = verdict {
+            let outcomes = vec![outcome(institution, result, &message)];
+            return Ok(Response::new(ApplyBundleResponse { config_seq: 0, outcomes }));
+        }
+        let config_seq = self.store(&request, institution, spec);
+        let all = [institution].into_iter().chain(&request.children).chain(&request.shared);
+        let outcomes = all.map(|resource| outcome(resource, ApplyResult::Applied, "")).collect();
+        Ok(Response::new(ApplyBundleResponse { config_seq, outcomes }))
+    }
+
+    async fn mark_unmanaged(
+        &self,
+        request: Request<MarkUnmanagedRequest>,
+    ) -> Result<Response<MarkUnmanagedResponse>, Status> {
+        let request = request.into_inner();
+        self.world().calls.push(Call::Unmanaged);
+        self.check_fence(request.fence)?;
+        self.check_owner(&request.platform, &request.environment)?;
+        if let Some(stored) = self.world().institutions.get_mut(&request.fiscal_code).filter(|it| it.uid == request.uid)
+        {
+            stored.managed = false;
+        }
+        Ok(Response::new(MarkUnmanagedResponse {}))
+    }
+
+    type WatchChangesStream = std::pin::Pin<Box<dyn Stream<Item = Result<WatchChangesResponse, Status>> + Send>>;
+
+    async fn watch_changes(
+        &self,
+        _: Request<WatchChangesRequest>,
+    ) -> Result<Response<Self::WatchChangesStream>, Status> {
+        let later = BroadcastStream::new(self.changes.subscribe());
+        let later = later.map(|change| change.map_err(|error| Status::data_loss(error.to_string())));
+        let first = stream::iter([Ok(WatchChangesResponse { all: true, uids: Vec::new() })]);
+        Ok(Response::new(first.chain(later).boxed()))
+    }
+}
+
+#[tonic::async_trait]
+impl ConfigRead for FakeTenant {
+    async fn get_institution(
+        &self,
+        request: Request<GetInstitutionRequest>,
+    ) -> Result<Response<GetInstitutionResponse>, Status> {
+        let request = request.into_inner();
+        self.check_owner(&request.platform, &request.environment)?;
+        let mut world = self.world();
+        world.calls.push(Call::Get);
+        let stored = world.institutions.get(&request.fiscal_code).ok_or_else(|| Status::not_found("never applied"))?;
+        let status = status(stored, world.distribution, world.registered);
+        Ok(Response::new(GetInstitutionResponse { status: Some(status) }))
+    }
+
+    async fn list_institutions(
+        &self,
+        _: Request<ListInstitutionsRequest>,
+    ) -> Result<Response<ListInstitutionsResponse>, Status> {
+        Err(self.violated("the operator lists nothing".to_owned()))
+    }
+
+    async fn resolve_addressee(
+        &self,
+        _: Request<ResolveAddresseeRequest>,
+    ) -> Result<Response<ResolveAddresseeResponse>, Status> {
+        Err(self.violated("the operator resolves nothing".to_owned()))
+    }
+}
+
+fn status(stored: &Stored, distribution: DistributionState, registered: bool) -> InstitutionStatus {
+    let of = |kind: ResourceKind| stored.children.values().filter(move |child| child.kind() == kind);
+    let accounts = of(ResourceKind::Account).flat_map(|child| {
+        let spec = AccountSpec::decode(&child.spec[..]).unwrap();
+        spec.numbers.into_iter().map(move |number| AccountRegistration {
+            account: spec.name.clone(),
+            valid_from: number.valid_from,
+            iban_tail: number.iban[number.iban.len() - 4..].to_owned(),
+            registered,
+        })
+    });
+    let services = of(ResourceKind::Service).map(|child| {
+        let spec = ServiceSpec::decode(&child.spec[..]).unwrap();
+        ServiceState { code: spec.code, profile_revision: spec.profile_revision, active: spec.active }
+    });
+    let stations = stored.spec.associations.iter().map(|association| StationRegistration {
+        station_id: association.station_id.clone(),
+        associated: registered,
+        difference: String::new(),
+    });
+    let distribution = ["node-connector", "reporting"].map(|service| ServiceDistribution {
+        service: service.to_owned(),
+        state: distribution.into(),
+        lowest_acknowledged_seq: stored.config_seq,
+        live_replicas: 1,
+        refusals: Vec::new(),
+    });
+    InstitutionStatus {
+        fiscal_code: stored.spec.fiscal_code.clone(),
+        uid: stored.uid.clone(),
+        legal_name: stored.spec.legal_name.clone(),
+        phase: stored.spec.phase,
+        managed: stored.managed,
+        config_seq: stored.config_seq,
+        distribution: distribution.to_vec(),
+        accounts: accounts.collect(),
+        stations: stations.collect(),
+        node_connected_at: String::new(),
+        readback_at: "2026-11-23T10:00:00Z".to_owned(),
+        services: services.collect(),
+        waiting_since: String::new(),
+    }
+}
+
+// === impl Listening ===
+
+impl Listening {
+    pub(crate) async fn stop(self) {
+        self.token.cancel();
+        self.serving.abort();
+        // Aborted or ended: either way nobody listens any more.
+        self.serving.await.unwrap_or_default();
+    }
+}

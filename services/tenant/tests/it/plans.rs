@@ -1,0 +1,136 @@
+//! Query plans on tables of real size: the hot path reads by key, however much is stored.
+
+use fiorino_tenant::notices::VERIFY_STATEMENT;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::{
+    manifest::STATION,
+    money::{Money, numbers, position},
+};
+
+/// 100,000 notices of the institution, 1,500 other institutions with their accounts and services.
+async fn filled(money: &Money) -> Vec<String> {
+    let made = numbers(&money.create(position("one", &[&[10_000]])).await);
+    let fill = "
+        insert into notice
+        select institution_id, '399' || lpad(n::text, 15, '0'), gen_random_uuid(), 1, 1, state, 1, amount_cents, due_date, issued_on,
+               expiry_policy, description, service_code, account, debtor, transfers
+        from notice, generate_series(1, 100000) n;
+        insert into institution (environment, fiscal_code, platform, uid, namespace, name, legal_name, office_name, phase, config_seq, status_seq)
+        select 'Uat', lpad(n::text, 11, '0'), platform, n::text, n::text, n::text, legal_name, office_name, phase, 0, 0
+        from institution, generate_series(1, 1500) n;
+        insert into association
+        select i.institution_id, a.station_id, a.aux_digit, a.code, a.nav_prefix, a.issuing, a.broadcast
+        from association a, institution i where i.institution_id <> a.institution_id;
+        insert into account select i.institution_id, a.name, i.institution_id::text, a.holder, 0
+        from account a, institution i where i.institution_id <> a.institution_id;
+        insert into account_number select i.institution_id, a.account, a.valid_from, a.iban, a.postal, a.withdrawn, a.first
+        from account_number a, institution i where i.institution_id <> a.institution_id;
+        insert into payment_service
+        select i.institution_id, s.code || n, s.uid, s.title, s.taxonomy_code, s.account, s.expiry_policy, s.active, s.minimum_cents,
+               s.maximum_cents, s.beneficiaries, s.profile_revision, 0
+        from payment_service s, institution i, generate_series(1, 10) n where i.institution_id <> s.institution_id;
+        analyze";
+    sqlx::raw_sql(fill).execute(money.pool()).await.unwrap();
+    made
+}
+
+/// The plan of a prepared statement as it is after its first executions (generic) or before (custom).
+async fn plan(connection: &mut PgConnection, mode: &str, types: &str, statement: &str, arguments: &str) -> Value {
+    let prepare = format!(
+        "set plan_cache_mode = {mode}; deallocate all; prepare asked ({types}) as {statement}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
+    let explain = format!("explain (analyze, buffers, format json) execute asked ({arguments})");
+    let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_one(connection).await.unwrap();
+    let plan: Value = sqlx::Row::get(&rows, 0);
+    plan[0]["Plan"].clone()
+}
+
+/// Every node of a plan: type, relation, index.
+fn nodes(plan: &Value) -> Vec<(String, String, String)> {
+    let text = |key: &str| plan[key].as_str().unwrap_or_default().to_owned();
+    let mut found = vec![(text("Node Type"), text("Relation Name"), text("Index Name"))];
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        found.extend(nodes(child));
+    }
+    found
+}
+
+fn verify_arguments(money: &Money, number: &str) -> String {
+    let many = |text: &str| format!("array[{}]", vec![format!("'{text}'"); 64].join(","));
+    format!("'Uat', {}, {}, {}, '2026-11-24'", many(money.institution()), many(number), many(STATION))
+}
+
+#[tokio::test]
+async fn verify_reads_by_key_alone() {
+    let money = Money::start().await;
+    let number = filled(&money).await.remove(0);
+    let mut connection = PgConnection::connect(&money.database.url).await.unwrap();
+    let types = "text, text[], text[], text[], date";
+    for mode in ["force_generic_plan", "force_custom_plan"] {
+        let plan = plan(&mut connection, mode, types, VERIFY_STATEMENT, &verify_arguments(&money, &number)).await;
+        let nodes = nodes(&plan);
+        let scans: Vec<_> = nodes.iter().filter(|(node, ..)| node == "Seq Scan").collect();
+        assert!(scans.is_empty(), "{mode}: {scans:?} in {plan:#}");
+        for index in ["notice_pkey", "institution_identity"] {
+            assert!(nodes.iter().any(|(.., name)| name == index), "{mode}: no {index} in {plan:#}");
+        }
+        assert!(nodes.iter().all(|(node, ..)| node != "LockRows"), "{mode}: {plan:#}");
+        assert_eq!(plan["Actual Rows"], 64);
+    }
+}
+
+/// Somebody who asks for one notice for ever makes it dearer for nobody (architecture.md 5.2).
+#[tokio::test]
+async fn stored_attempts_cost_nothing() {
+    let money = Money::start().await;
+    let number = filled(&money).await.remove(0);
+    money.activate(&number).await;
+    let mut connection = PgConnection::connect(&money.database.url).await.unwrap();
+    let institution_id = money.institution_id().await;
+    let latest = "select a.activated_at from activation a where a.institution_id = $1 and a.nav = $2 order by a.activated_at desc limit 1";
+    let arguments = format!("{institution_id}, '{number}'");
+    let verify = verify_arguments(&money, &number);
+    let buffers = |plan: &Value| plan["Shared Hit Blocks"].as_u64().unwrap() + plan["Shared Read Blocks"].as_u64().unwrap();
+    let mut measure = async || {
+        let types = "text, text[], text[], text[], date";
+        let verified = plan(&mut connection, "force_generic_plan", types, VERIFY_STATEMENT, &verify).await;
+        let attempts = plan(&mut connection, "force_generic_plan", "int4, text", latest, &arguments).await;
+        (buffers(&verified), buffers(&attempts))
+    };
+    let (verify_before, latest_before) = measure().await;
+    let many = "insert into activation (institution_id, nav, activated_at, station_id, amount_cents, requested_cents, transfer_type,
+            payment_note, transfers, notice_version, config_seq, recorded_by)
+        select institution_id, nav, activated_at - n * interval '1 second', station_id, amount_cents, requested_cents, transfer_type,
+            payment_note, transfers, notice_version, config_seq, recorded_by
+        from (select * from activation limit 1) one, generate_series(1, 50000) n; analyze activation";
+    sqlx::raw_sql(many).execute(money.pool()).await.unwrap();
+    let (verify_after, latest_after) = measure().await;
+    assert!(verify_after <= verify_before, "verify: {verify_before} blocks before, {verify_after} after");
+    assert!(latest_after <= latest_before + 4, "latest attempt: {latest_before} blocks before, {latest_after} after");
+    assert!(money.verify(&number).await.is_ok());
+}
+
+/// A change of state writes no index: pages keep room for it.
+#[tokio::test]
+async fn paying_is_a_heap_only_update() {
+    let money = Money::start().await;
+    let amounts = [100; 100];
+    let created = money.create(position("p", &[&amounts])).await;
+    let receipts = numbers(&created).iter().enumerate().map(|(at, number)| money.receipt(&format!("r{at}"), number, 100)).collect();
+    money.pay(receipts).await;
+    let mut connection = PgConnection::connect(&money.database.url).await.unwrap();
+    // The statistics of a backend are flushed when it is asked, after its transaction.
+    let (updated, hot): (i64, i64) = fiorino_test_support::eventually(crate::fixture::PATIENCE, async || {
+        let row: (i64, i64) = sqlx::query_as("select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relname = 'notice'")
+            .fetch_one(&mut connection)
+            .await?;
+        if row.0 >= 100 { Ok(row) } else { Err(anyhow::anyhow!("{row:?}")) }
+    })
+    .await
+    .unwrap();
+    // fillfactor 85 leaves room for one row in six; all hundred change at once here, which is the worst case.
+    assert!(hot * 10 >= updated, "{hot} of {updated} updates were heap-only");
+}

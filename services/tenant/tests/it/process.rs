@@ -1,0 +1,99 @@
+//! The binary: waits for its database, becomes ready, serves, ends in order.
+
+use std::{io::Write as _, sync::Arc};
+
+use anyhow::{Context as _, Result, ensure};
+use fiorino_test_support::{Parts, Process, Signal, Spec, certs::Mesh, eventually, free_port};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::{
+    fixture::{PATIENCE, arguments, channel, mesh},
+    manifest::Manifest,
+};
+
+struct Tenant {
+    process: Process,
+    grpc: u16,
+    admin: u16,
+    mesh: Arc<Mesh>,
+}
+
+impl Tenant {
+    fn spawn(database_url: &str) -> Self {
+        let (mesh, grpc, admin) = (mesh(), free_port().unwrap(), free_port().unwrap());
+        let log = mesh.dir().join(format!("tenant-{grpc}.log"));
+        let spec = Spec::new(env!("CARGO_BIN_EXE_fiorino-tenant"), log)
+            .args(arguments(&mesh, database_url))
+            .arg(format!("--listen=127.0.0.1:{grpc}"))
+            .arg(format!("--admin-listen=127.0.0.1:{admin}"));
+        let process = Process::spawn(&spec).unwrap();
+        Self { process, grpc, admin, mesh }
+    }
+
+    /// First line of the answer of the admin port.
+    async fn get(&self, path: &str) -> Result<String> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.admin)).await?;
+        let mut request = Vec::new();
+        write!(request, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
+        connection.write_all(&request).await?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await?;
+        Ok(answer.lines().next().context("an empty answer")?.to_owned())
+    }
+
+    async fn answers(&self, path: &str, status: &str) {
+        let probe = async || {
+            let line = self.get(path).await?;
+            ensure!(line.contains(status), "{path}: {line}");
+            Ok(())
+        };
+        eventually(PATIENCE, probe).await.unwrap_or_else(|error: anyhow::Error| {
+            panic!("{error:#}\n{}", std::fs::read_to_string(self.process.log()).unwrap_or_default())
+        });
+    }
+
+    async fn ends_in_order(mut self) -> String {
+        self.process.signal(Signal::TERM).unwrap();
+        let probe = async || self.process.exited()?.context("still running");
+        let status = eventually(PATIENCE, probe).await.unwrap();
+        let log = std::fs::read_to_string(self.process.log()).unwrap();
+        assert!(status.success(), "{status}\n{log}");
+        drop(self.mesh);
+        log
+    }
+}
+
+#[tokio::test]
+async fn it_migrates_an_empty_database_serves_and_ends_in_order() {
+    let database = Parts::get().empty_database().await.unwrap();
+    let tenant = Tenant::spawn(&database.url);
+    tenant.answers("/readyz", "200").await;
+    let address = ([127, 0, 0, 1], tenant.grpc).into();
+    let mut client =
+        fiorino_proto::config::v1::config_apply_client::ConfigApplyClient::new(channel(&[address], "operator"));
+    let fence = fiorino_proto::config::v1::AcquireFenceRequest {
+        lease_uid: "lease".into(),
+        lease_transitions: 1,
+        platform: crate::fixture::PLATFORM.into(),
+    };
+    let fence = client.acquire_fence(fence).await.unwrap().into_inner().fence;
+    let request = fiorino_proto::config::v1::ApplyBundleRequest { fence, ..Manifest::new().bundle() };
+    assert_eq!(client.apply_bundle(request).await.unwrap().into_inner().config_seq, 1);
+    let log = tenant.ends_in_order().await;
+    assert!(log.contains("bundle applied") && !log.contains("panicked"), "{log}");
+    // The audit keeps on whose behalf.
+    let actors: Vec<String> =
+        sqlx::query_scalar("select distinct actor from config_resource").fetch_all(&database.pool).await.unwrap();
+    assert_eq!(actors, ["operator"]);
+}
+
+#[tokio::test]
+async fn it_waits_for_a_database_that_is_away_alive_but_not_ready() {
+    let tenant = Tenant::spawn(&format!("postgres://nobody@127.0.0.1:{}/none", free_port().unwrap()));
+    tenant.answers("/livez", "200").await;
+    tenant.answers("/readyz", "503").await;
+    tenant.ends_in_order().await;
+}
