@@ -61,6 +61,9 @@ pub(crate) struct Demo {
     /// Write what happened and where everything is to this file (docs/report.md)
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Start these binaries and build none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) binaries: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) named: Named,
 }

@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, options: &Demo) -> Result<()> {
         fs_err::remove_file(report).or_else(absent)?;
     }
     let (installation, institution, steps) = tokio::select! {
-        done = Box::pin(play(context)) => done?,
+        done = Box::pin(play(context, options)) => done?,
         () = told_to_end() => anyhow::bail!("interrupted"),
     };
     let report = Report::of(&installation, institution, steps.done())?;
@@ -43,10 +43,13 @@ pub(crate) async fn run(context: &Context, options: &Demo) -> Result<()> {
 }
 
 /// Starts everything and tells the story; when a step fails, everything ends and the logs stay.
-async fn play(context: &Context) -> Result<(Installation, Institution, Steps)> {
+async fn play(context: &Context, options: &Demo) -> Result<(Installation, Institution, Steps)> {
     let mut steps = Steps::default();
     let tools = steps.run("tools", Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Demo))).await?;
-    let binaries = steps.run("build", cargo::build_optimised(context)).await?;
+    let binaries = match &options.binaries {
+        Some(dir) => std::path::absolute(dir)?,
+        None => steps.run("build", cargo::build_optimised(context)).await?,
+    };
     let installation = steps.run("start", Box::pin(Installation::start(&tools, &binaries))).await?;
     match Box::pin(story::tell(context, &installation, &mut steps)).await {
         Ok(institution) => Ok((installation, institution, steps)),

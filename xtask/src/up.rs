@@ -75,7 +75,7 @@ pub(crate) async fn up(context: &Context, options: &Up) -> Result<()> {
 pub(crate) async fn keep(context: &Context, options: &Keep) -> Result<()> {
     rustix::process::setsid().context("failed to leave the terminal")?;
     let named = Named { name: options.named.name.clone() };
-    demo::run(context, &Demo { exit: false, report: Some(options.report.clone()), named }).await
+    demo::run(context, &Demo { exit: false, report: Some(options.report.clone()), binaries: None, named }).await
 }
 
 /// Ends a run and waits until nothing of it is left.

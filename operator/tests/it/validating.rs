@@ -89,7 +89,7 @@ type Break = fn(&mut Snapshot);
 #[case::no_profile(|it: &mut Snapshot| it.profiles[0].1 = Found::Missing, Reason::InvalidReference,
     "spec.profiles[0]: ServiceProfile comune-standard/1 does not exist on the platform: create the revision or name another")]
 #[case::brought_twice(|it: &mut Snapshot| { let mut other = it.profiles[0].clone(); other.0.revision = 2; it.profiles.push(other); }, Reason::InvalidField,
-    "spec.profiles: comune-standard/1 and comune-standard/1 both bring the service MENSA: remove one of them")]
+    "spec.profiles: comune-standard/1 and comune-standard/1 both bring the service TARI: remove one of them")]
 #[case::hostname(|it: &mut Snapshot| it.institution = institution(&json!({"portal": {"hostnames": ["roccafiorina.example"]}})), Reason::InvalidField,
     "spec.portal.hostnames[0]: roccafiorina.example is not under a domain of the platform: choose a name under localhost")]
 #[case::unreadable_service(|it: &mut Snapshot| it.unreadable.push(Unreadable { kind: "PaymentService".to_owned(), name: "x".to_owned(), uid: "u".to_owned(), error: "why".to_owned() }),
@@ -115,7 +115,7 @@ fn a_wrong_institution_is_held_back(#[case] break_it: Break, #[case] reason: Rea
     "spec.account: Iban scuola does not exist in this namespace: create it or name another")]
 #[case::essentials(|it: &mut Snapshot| it.services = vec![service("nido", json!({"code": "NIDO", "title": {"it": "Nido"}}))],
     SubjectKind::PaymentService, &["uid-nido"], Reason::InvalidField,
-    "spec.taxonomyCode: spec.taxonomyCode, spec.account must be set: no profile of the institution brings this service: set it or add the profile")]
+    "spec.taxonomyCode, spec.account: absent, and no profile of the institution brings this service: set it or add the profile")]
 #[case::twice(|it: &mut Snapshot| it.services.push(service("mensa-2", json!({"code": "MENSA"}))),
     SubjectKind::PaymentService, &["uid-mensa-2", "uid-roccafiorina/MENSA"], Reason::InvalidField,
     "spec.code: PaymentService mensa has the code MENSA too, and is older: delete one of them or choose another code")]

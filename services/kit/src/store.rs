@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, global, metrics::AsyncInstrument};
-use sqlx::{PgPool, Postgres, Transaction, migrate::Migrator, postgres::PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction, migrate::Migrator, postgres::PgPoolOptions};
 
 use crate::options::DatabaseOptions;
 
 const CONNECTION_LIFETIME: Duration = Duration::from_mins(30);
 const CONNECTION_IDLE: Duration = Duration::from_mins(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const STATEMENTS_PREPARED: usize = 256;
 
 /// After this long the server ends a transaction in which nothing happens: a replica that hangs holds no locks.
@@ -65,9 +66,19 @@ pub fn connect_class(options: &DatabaseOptions, class: Class) -> sqlx::Result<Pg
         .test_before_acquire(false)
         .max_lifetime(CONNECTION_LIFETIME)
         .idle_timeout(CONNECTION_IDLE)
+        .after_release(|connection, _| Box::pin(answers(connection)))
         .connect_lazy_with(connection);
     observe(&pool, class);
     Ok(pool)
+}
+
+/// Whether a connection that is given back still answers.
+///
+/// sqlx asks the same afterwards, but for as long as it takes: on a connection that fell silent (the database failed over to another
+/// address, packets are dropped) a call that was given up would keep its slot of the pool until TCP gives up, a quarter of an hour.
+async fn answers(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let answered = tokio::time::timeout(ANSWER_TIMEOUT, connection.ping()).await;
+    answered.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
 }
 
 /// Gauges of a pool: connections in use, idle, and at most.

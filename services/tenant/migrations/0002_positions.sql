@@ -2,7 +2,8 @@
 --
 -- Every key starts with the institution, so that tables can be distributed by it. No foreign keys between these tables: each insert would
 -- lock the parent row, and institutions and positions are never deleted here. Identity tables (client_reference, receipt_key, the
--- primary key of notice) are never partitioned by time: what was used once stays used.
+-- primary key of notice) are never partitioned by time: what was used once stays used. Codes that join the configuration have its
+-- collation: under another one its indexes could not be used.
 
 create table client_reference (
     institution_id integer not null,
@@ -19,7 +20,7 @@ create table debt_position (
     id               uuid        not null, -- version 7: ordered by creation
     client           text        not null, -- the actor who created it
     client_reference text        not null,
-    service_code     text        not null collate "C",
+    service_code     text        not null,
     description      text        not null,
     debtor_code      text        not null collate "C",
     options          jsonb       not null, -- descriptions of the options, in order
@@ -44,8 +45,8 @@ create table notice (
     issued_on      date     not null, -- Europe/Rome
     expiry_policy  smallint not null, -- proto ExpiryPolicy
     description    text     not null,
-    service_code   text     not null collate "C",
-    account        text     not null collate "C", -- the institution's account by name: its number is resolved when it is needed
+    service_code   text     not null,
+    account        text     not null, -- the institution's account by name: its number is resolved when it is needed
     debtor         jsonb    not null,
     transfers      jsonb    not null,
     receipt_id     text, -- of the receipt that paid it

@@ -93,8 +93,8 @@ fn problems(problems: &[Problem], snapshot: &Snapshot, judged: &mut [Judged], re
                 "delete one of them or choose another code",
             )),
             Problem::Missing { own, fields } => judged[*own].error(&complaint(
-                fields.first().copied().unwrap_or("spec"),
-                format!("{} must be set: no profile of the institution brings this service", fields.join(", ")),
+                &fields.join(", "),
+                "absent, and no profile of the institution brings this service".to_owned(),
                 "set it or add the profile",
             )),
             Problem::Amount { own } => judged[*own].error(&complaint(

@@ -7,12 +7,17 @@ use fiorino_kit::{
     options::DatabaseOptions,
     store::{self, Class},
 };
-use fiorino_test_support::{Parts, TestDatabase};
+use fiorino_test_support::{Parts, TestDatabase, eventually};
 use futures::future::join_all;
 use sqlx::{
     SqlStr,
     migrate::{Migration, MigrationType, Migrator},
 };
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
 
 async fn database() -> TestDatabase {
     Parts::get().empty_database().await.unwrap()
@@ -100,4 +105,49 @@ async fn replicas_that_start_together_migrate_once() {
     assert!(migrated.iter().all(Result::is_ok), "{migrated:?}");
     let count: i64 = sqlx::query_scalar("select count(*) from t").fetch_one(&database.pool).await.unwrap();
     assert_eq!(count, 1);
+}
+
+/// A way to the database on which everything can be made to vanish without a word, as when it failed over to another address.
+struct Way {
+    port: u16,
+    silenced: CancellationToken,
+}
+
+async fn way_to(host: &str, port: u16) -> Way {
+    let (listener, database) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), (host.to_owned(), port));
+    let (port, silenced) = (listener.local_addr().unwrap().port(), CancellationToken::new());
+    let silence = silenced.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (database, silence) = (database.clone(), silence.clone());
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(database).await.unwrap();
+                // Connections of before the silence stay open and mute; later ones work.
+                let mute = if silence.is_cancelled() { CancellationToken::new() } else { silence };
+                if mute.run_until_cancelled(copy_bidirectional(&mut client, &mut server)).await.is_none() {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    Way { port, silenced }
+}
+
+#[tokio::test]
+async fn a_connection_that_fell_silent_leaves_the_pool() {
+    let database = database().await;
+    let options = DatabaseOptions::for_url(&database.url).unwrap();
+    let server = options.database_url.connect_options().unwrap();
+    let way = way_to(server.get_host(), server.get_port()).await;
+    let direct = format!("{}:{}", server.get_host(), server.get_port());
+    let url = database.url.replace(&direct, &format!("127.0.0.1:{}", way.port));
+    assert_ne!(url, database.url);
+    let pool = store::connect_class(&DatabaseOptions::for_url(&url).unwrap(), class()).unwrap();
+    sqlx::query("select 1").execute(&pool).await.unwrap();
+
+    way.silenced.cancel();
+    let given_up = tokio::time::timeout(Duration::from_millis(100), sqlx::query("select 1").execute(&pool)).await;
+    assert!(given_up.is_err(), "the only connection is mute");
+    let healed = eventually(Duration::from_secs(10), async || sqlx::query("select 1").execute(&pool).await);
+    healed.await.unwrap();
 }

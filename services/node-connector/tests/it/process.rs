@@ -52,16 +52,24 @@ async fn the_process_serves_tells_its_metrics_and_drains() {
         let answer = http.post(url).header("Content-Type", "text/xml").body(message).send().await.unwrap();
         assert!(answer.text().await.unwrap().contains("<outcome>OK</outcome>"));
     }
-    let metrics = probe("/metrics").await.unwrap().text().await.unwrap();
-    let counted = |name: &str, labels: &[&str]| {
-        let lines = metrics.lines().filter(|line| line.starts_with(name));
-        lines.filter(|line| labels.iter().all(|label| line.contains(label))).count()
-    };
-    for op in ["op=\"paVerifyPaymentNotice\"", "op=\"paSendRTV2\""] {
-        assert_eq!(counted("pa_requests_total{", &[op, "outcome=\"OK\"", "fault=\"\""]), 1, "{metrics}");
-        assert_eq!(counted("pa_request_seconds_bucket{", &[op, "le=\"2\""]), 1, "{metrics}");
-    }
-    assert_eq!(counted("receipts_inbox_lag", &[]), 1, "{metrics}");
+    eventually(SOON, async || {
+        let metrics = probe("/metrics").await?.text().await?;
+        let counted = |name: &str, labels: &[&str]| {
+            let lines = metrics.lines().filter(|line| line.starts_with(name));
+            lines.filter(|line| labels.iter().all(|label| line.contains(label))).count()
+        };
+        for op in ["op=\"paVerifyPaymentNotice\"", "op=\"paSendRTV2\""] {
+            ensure!(counted("pa_requests_total{", &[op, "outcome=\"OK\"", "fault=\"\""]) == 1, "{metrics}");
+            ensure!(counted("pa_request_seconds_bucket{", &[op, "le=\"2\""]) == 1, "{metrics}");
+        }
+        for gauge in ["receipts_inbox_lag ", "receipts_waiting 0", "receipts_deferred 0"] {
+            ensure!(counted(gauge, &[]) == 1, "{gauge} is missing in {metrics}");
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+
     eventually(SOON, async || {
         ensure!(rig.tenant.script().applied_ids() == ["r1"], "not applied yet");
         Ok(())

@@ -91,22 +91,32 @@ pub(super) enum Wanted {
     All,
 }
 
-/// The statement; `$debtor` is what it reads of the debtor.
+/// The statement; `$debtor` is what it reads of the debtor. Each `limit 1` leaves the planner one way, whatever it believes of the
+/// tables: a look-up by key per notice.
 macro_rules! statement {
     ($debtor:literal) => {
         concat!(
             "select asked.place, i.institution_id, i.fiscal_code, i.phase, i.legal_name, i.office_name, i.config_seq,
                  i.node_connected_at is not null as node_connected,
-                 exists (select from association a
-                         where a.institution_id = i.institution_id and a.station_id = asked.station_id and not a.removed) as associated,
+                 station.associated is not null as associated,
                  n.nav, n.state, n.version, n.amount_cents, n.due_date, n.issued_on, n.expiry_policy, n.description, n.account,
                  n.transfers, number.iban, number.postal, s.beneficiaries, ",
             $debtor,
             " as debtor
              from unnest($2::text[], $3::text[], $4::text[]) with ordinality as asked (fiscal_code, nav, station_id, place)
-             left join institution i on i.environment = $1 and i.fiscal_code = asked.fiscal_code
-             left join notice n on n.institution_id = i.institution_id and n.nav = asked.nav
-             left join payment_service s on s.institution_id = n.institution_id and s.code = n.service_code
+             left join lateral (
+                 select * from institution i where i.environment = $1 and i.fiscal_code = asked.fiscal_code limit 1
+             ) i on true
+             left join lateral (
+                 select true as associated from association a
+                 where a.institution_id = i.institution_id and a.station_id = asked.station_id and not a.removed limit 1
+             ) station on true
+             left join lateral (
+                 select * from notice n where n.institution_id = i.institution_id and n.nav = asked.nav limit 1
+             ) n on true
+             left join lateral (
+                 select * from payment_service s where s.institution_id = n.institution_id and s.code = n.service_code limit 1
+             ) s on true
              left join lateral number_in_use(n.institution_id, n.account, $5) number on true"
         )
     };

@@ -99,7 +99,7 @@ impl Replica {
     pub(crate) async fn start(database: &TestDatabase) -> Self {
         crypto::install_ring();
         let mesh = mesh();
-        let arguments = ["fiorino-tenant".to_owned()].into_iter().chain(arguments(&mesh, &database.url));
+        let arguments = ["fiorino-tenant".to_owned()].into_iter().chain(arguments(&mesh, &database.url, 0));
         let options = Options::try_parse_from(arguments).unwrap();
         let token = CancellationToken::new();
         let process = process::Context { token: token.clone(), readiness: Readiness::new(&[]), clock: Clock::system() };
@@ -164,12 +164,12 @@ pub(crate) fn mesh() -> Arc<Mesh> {
     })
 }
 
-/// Flags of a tenant on this database, on a free port.
-pub(crate) fn arguments(mesh: &Mesh, database_url: &str) -> Vec<String> {
+/// Flags of a tenant on this database; port 0 = any that is free.
+pub(crate) fn arguments(mesh: &Mesh, database_url: &str, port: u16) -> Vec<String> {
     let parts = Parts::get();
     let identity = mesh.identity("tenant");
     vec![
-        "--listen=127.0.0.1:0".into(),
+        format!("--listen=127.0.0.1:{port}"),
         format!("--platform={PLATFORM}"),
         format!("--environment={ENVIRONMENT}"),
         format!("--database-url={database_url}"),

@@ -78,6 +78,10 @@ async fn verify_reads_by_key_alone() {
             assert!(nodes.iter().any(|(.., name)| name == index), "{mode}: no {index} in {plan:#}");
         }
         assert!(nodes.iter().all(|(node, ..)| node != "LockRows"), "{mode}: {plan:#}");
+        let account = "(account = n.account) AND (valid_from <= $5))";
+        let custom = account.replace("$5", "'2026-11-24'::date");
+        let conditions = plan.to_string();
+        assert!(conditions.contains(account) || conditions.contains(&custom), "{mode}: {plan:#}");
         assert_eq!(plan["Actual Rows"], 64);
     }
 }

@@ -26,8 +26,7 @@ impl Tenant {
         let (mesh, grpc, admin) = (mesh(), free_port().unwrap(), free_port().unwrap());
         let log = mesh.dir().join(format!("tenant-{grpc}.log"));
         let spec = Spec::new(env!("CARGO_BIN_EXE_fiorino-tenant"), log)
-            .args(arguments(&mesh, database_url))
-            .arg(format!("--listen=127.0.0.1:{grpc}"))
+            .args(arguments(&mesh, database_url, grpc))
             .arg(format!("--admin-listen=127.0.0.1:{admin}"));
         let process = Process::spawn(&spec).unwrap();
         Self { process, grpc, admin, mesh }

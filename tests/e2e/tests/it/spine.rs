@@ -78,15 +78,3 @@ async fn one_trace_from_the_nodes_call_to_the_reported_row() {
     .await
     .unwrap();
 }
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "temporary"]
-async fn hold() {
-    let town = Town::payable().await;
-    for n in 0..4 {
-        let notice = town.create_debt(&format!("trace{n}")).await;
-        town.simulator("psp/pay", &town.notice(&notice)).await.unwrap();
-    }
-    fs_err::write("/tmp/hold.json", format!("{:#?}", town.world.addresses())).unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(200)).await;
-}
