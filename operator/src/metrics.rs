@@ -51,6 +51,8 @@ pub enum Outcome {
     Stalled,
     /// Something was away: it is tried again.
     Failed,
+    /// The manifest changed meanwhile: it is looked at anew.
+    Superseded,
 }
 
 /// The instruments; cheap to clone.
@@ -117,6 +119,7 @@ impl Outcome {
             Self::Invalid => "invalid",
             Self::Stalled => "stalled",
             Self::Failed => "failed",
+            Self::Superseded => "superseded",
         }
     }
 }

@@ -251,7 +251,7 @@ impl Operator {
             let queue = queue.clone();
             async move {
                 for institution in concerned {
-                    queue.push(institution).await;
+                    queue.push_changed(institution).await;
                 }
             }
         });

@@ -129,6 +129,9 @@ mod tests {
     }
 
     proptest! {
+        // Curve arithmetic without optimisation is slow.
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
         #[test]
         fn the_owner_opens_and_the_bytes_stay(value: Vec<u8>, other: Vec<u8>) {
             let (owner, key) = pair();

@@ -28,7 +28,7 @@ enum Command {
     /// Starts everything, makes a municipality payable, pays a notice, and stays up until Ctrl-C
     Demo(Demo),
     /// The same in the background; `down` ends it
-    Up(Up),
+    Up(Installed),
     /// Ends what `up` or `demo` has started
     Down(Named),
     /// Runs every check and test; starts what they need
@@ -41,7 +41,7 @@ enum Command {
     Crds(Crds),
     /// The background process of `up`
     #[command(hide = true)]
-    Keep(Keep),
+    Keep(Installed),
 }
 
 /// A run's name.
@@ -52,12 +52,9 @@ pub(crate) struct Named {
     pub(crate) name: String,
 }
 
-/// Options of `demo`.
-#[derive(Debug, Args)]
-pub(crate) struct Demo {
-    /// End everything after the last step; the exit code tells whether all went well
-    #[arg(long)]
-    pub(crate) exit: bool,
+/// Options of a run.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Installed {
     /// Write what happened and where everything is to this file (docs/report.md)
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
@@ -68,14 +65,14 @@ pub(crate) struct Demo {
     pub(crate) named: Named,
 }
 
-/// Options of `up`.
+/// Options of `demo`.
 #[derive(Debug, Args)]
-pub(crate) struct Up {
-    /// Write where everything is to this file (docs/report.md)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) report: Option<PathBuf>,
+pub(crate) struct Demo {
+    /// End everything after the last step; the exit code tells whether all went well
+    #[arg(long)]
+    pub(crate) exit: bool,
     #[command(flatten)]
-    pub(crate) named: Named,
+    pub(crate) installed: Installed,
 }
 
 /// Options of `test`.
@@ -111,16 +108,6 @@ pub(crate) struct Crds {
     pub(crate) check: bool,
 }
 
-/// Options of the background process.
-#[derive(Debug, Args)]
-pub(crate) struct Keep {
-    /// Where it writes the report
-    #[arg(long)]
-    pub(crate) report: PathBuf,
-    #[command(flatten)]
-    pub(crate) named: Named,
-}
-
 /// Where this run works.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
@@ -145,7 +132,7 @@ impl Cli {
             Command::Demo(options) => demo::run(&context, &options).await,
             Command::Up(options) => up::up(&context, &options).await,
             Command::Down(named) => up::down(&context, &named.name).await,
-            Command::Keep(options) => up::keep(&context, &options).await,
+            Command::Keep(options) => up::keep(&context, options).await,
             Command::Test(options) => Box::pin(test::run(&context, &options)).await,
             Command::Parts => Box::pin(test::parts(&context)).await,
             Command::Servers(options) => Box::pin(servers::run(&context, &options)).await,

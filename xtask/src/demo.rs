@@ -21,8 +21,8 @@ use steps::Steps;
 
 /// Runs the demo in the foreground.
 pub(crate) async fn run(context: &Context, options: &Demo) -> Result<()> {
-    let claim = Claim::take(context, &options.named.name)?;
-    if let Some(report) = &options.report {
+    let claim = Claim::take(context, &options.installed.named.name)?;
+    if let Some(report) = &options.installed.report {
         fs_err::remove_file(report).or_else(absent)?;
     }
     let (installation, institution, steps) = tokio::select! {
@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, options: &Demo) -> Result<()> {
         () = told_to_end() => anyhow::bail!("interrupted"),
     };
     let report = Report::of(&installation, institution, steps.done())?;
-    if let Some(path) = &options.report {
+    if let Some(path) = &options.installed.report {
         report.write(path)?;
     }
     claim.publish(&report)?;
@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context, options: &Demo) -> Result<()> {
 async fn play(context: &Context, options: &Demo) -> Result<(Installation, Institution, Steps)> {
     let mut steps = Steps::default();
     let tools = steps.run("tools", Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Demo))).await?;
-    let binaries = match &options.binaries {
+    let binaries = match &options.installed.binaries {
         Some(dir) => std::path::absolute(dir)?,
         None => steps.run("build", cargo::build_optimised(context)).await?,
     };

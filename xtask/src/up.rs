@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use crate::cache::{Cache, Lock};
-use crate::cli::{Context, Demo, Keep, Named, Up};
+use crate::cli::{Context, Demo, Installed};
 use crate::report::Report;
 use crate::{demo, say};
 
@@ -37,7 +37,7 @@ pub(crate) struct Claim {
 }
 
 /// Starts the demo in the background and waits until it is up.
-pub(crate) async fn up(context: &Context, options: &Up) -> Result<()> {
+pub(crate) async fn up(context: &Context, options: &Installed) -> Result<()> {
     let dir = run_dir(&context.cache, &options.named.name);
     fs_err::create_dir_all(&dir)?;
     let (log, report) = (dir.join("log"), dir.join("report.json"));
@@ -46,9 +46,11 @@ pub(crate) async fn up(context: &Context, options: &Up) -> Result<()> {
         remove(path)?;
     }
     let output = fs_err::File::create(&log)?.into_parts().0;
+    let binaries = options.binaries.iter().flat_map(|dir| [Path::new("--binaries"), dir]);
     let mut keeper = Command::new(std::env::current_exe()?)
         .args(["keep", "--name", &options.named.name, "--report"])
         .arg(&report)
+        .args(binaries)
         .env("FIORINO_CACHE", context.cache.join(""))
         .env("CARGO_TARGET_DIR", &context.target)
         .stdin(Stdio::null())
@@ -72,10 +74,9 @@ pub(crate) async fn up(context: &Context, options: &Up) -> Result<()> {
 }
 
 /// The background process: the demo, in a session of its own.
-pub(crate) async fn keep(context: &Context, options: &Keep) -> Result<()> {
+pub(crate) async fn keep(context: &Context, options: Installed) -> Result<()> {
     rustix::process::setsid().context("failed to leave the terminal")?;
-    let named = Named { name: options.named.name.clone() };
-    demo::run(context, &Demo { exit: false, report: Some(options.report.clone()), binaries: None, named }).await
+    demo::run(context, &Demo { exit: false, installed: options }).await
 }
 
 /// Ends a run and waits until nothing of it is left.

@@ -27,7 +27,10 @@ use super::{
 use crate::{
     backoff::Backoffs,
     metrics::{Metrics, Outcome},
-    runtime::{cache::Guarded, queue::Queue},
+    runtime::{
+        cache::Guarded,
+        queue::{InstitutionRef, Queue},
+    },
     tenant,
 };
 
@@ -79,7 +82,8 @@ pub struct Context {
 /// # Errors
 /// What is tried again after a pause ([`Context::after`]).
 pub async fn reconcile(object: Arc<Guarded<CreditorInstitution>>, ctx: Arc<Context>) -> Result<Action, Error> {
-    ctx.queue.begun(&ObjectRef::from_obj(&*object));
+    let reference = ObjectRef::from_obj(&*object);
+    ctx.queue.begun(&reference);
     let institution = match &object.0 {
         Ok(institution) => institution,
         Err(broken) => return Ok(ctx.tell_unreadable(broken).await),
@@ -88,7 +92,7 @@ pub async fn reconcile(object: Arc<Guarded<CreditorInstitution>>, ctx: Arc<Conte
         return Ok(Action::await_change());
     }
     let started = ctx.clock.monotonic();
-    let outcome = ctx.reconcile(institution).await;
+    let outcome = ctx.reconcile(institution, &reference).await;
     let label = outcome.as_ref().map_or(Outcome::Failed, |(outcome, _)| *outcome);
     ctx.metrics.reconciled(label, ctx.clock.monotonic().saturating_sub(started));
     let (outcome, wait) = outcome?;
@@ -103,8 +107,12 @@ pub async fn reconcile(object: Arc<Guarded<CreditorInstitution>>, ctx: Arc<Conte
 // === impl Context ===
 
 impl Context {
-    async fn reconcile(&self, institution: &CreditorInstitution) -> Result<(Outcome, Duration), Error> {
-        let uid = institution.uid().unwrap_or_default();
+    async fn reconcile(
+        &self,
+        institution: &CreditorInstitution,
+        reference: &InstitutionRef,
+    ) -> Result<(Outcome, Duration), Error> {
+        let superseded = self.queue.superseded(reference);
         let today = self.clock.today();
         let snapshot = self.dereferencer.snapshot(institution, today).await.map_err(Error::Secret)?;
         let validated = validate(&snapshot, &self.rules);
@@ -116,18 +124,15 @@ impl Context {
             self.executor.run(institution, steps).await?;
         }
 
-        let (knowledge, trouble) = if deleting { (Knowledge::Never, None) } else { self.ask(institution, &uid).await };
-        let remembered = self.memory.remembered(&uid);
-        let steps = plan(institution, validated.bundle.as_ref(), remembered.as_ref(), &knowledge);
-        let changes = steps.iter().any(|step| matches!(step, Step::ApplyBundle(_)));
-        let done = self.executor.run(institution, steps).await;
-        let (knowledge, trouble) = match done {
-            Err(apply::Error::Tenant(error)) => (Knowledge::Away, Some(error)),
-            Err(error) => return Err(error.into()),
-            Ok(()) if deleting => return Ok((Outcome::Done, self.resync())),
-            Ok(()) if changes => self.ask(institution, &uid).await,
-            Ok(()) => (knowledge, trouble),
+        // Who waits for tenant is not waited for: the next look tells at once what is wrong with the new manifest.
+        let (knowledge, trouble) = tokio::select! {
+            biased;
+            reached = self.reach(institution, &validated) => reached?,
+            () = superseded => return Ok((Outcome::Superseded, self.resync())),
         };
+        if deleting && trouble.is_none() {
+            return Ok((Outcome::Done, self.resync()));
+        }
 
         let steps = self.told(institution, &validated, &knowledge, today, status::last);
         self.executor.run(institution, steps).await?;
@@ -136,6 +141,26 @@ impl Context {
         }
         let stalled = self.told(institution, &validated, &knowledge, today, status::stalled);
         Ok(self.conclude(&snapshot, &validated, &knowledge, stalled))
+    }
+
+    /// Brings tenant's configuration to what the manifest says; what tenant knows afterwards, and why it could not be asked.
+    async fn reach(
+        &self,
+        institution: &CreditorInstitution,
+        validated: &Validated,
+    ) -> Result<(Knowledge, Option<tenant::Error>), Error> {
+        let uid = institution.uid().unwrap_or_default();
+        let deleting = institution.metadata.deletion_timestamp.is_some();
+        let (knowledge, trouble) = if deleting { (Knowledge::Never, None) } else { self.ask(institution, &uid).await };
+        let remembered = self.memory.remembered(&uid);
+        let steps = plan(institution, validated.bundle.as_ref(), remembered.as_ref(), &knowledge);
+        let changes = steps.iter().any(|step| matches!(step, Step::ApplyBundle(_)));
+        match self.executor.run(institution, steps).await {
+            Err(apply::Error::Tenant(error)) => Ok((Knowledge::Away, Some(error))),
+            Err(error) => Err(error.into()),
+            Ok(()) if changes => Ok(self.ask(institution, &uid).await),
+            Ok(()) => Ok((knowledge, trouble)),
+        }
     }
 
     /// Calls one of [`status`]'s functions with the facts as they are now.

@@ -88,7 +88,7 @@ impl<K: Kind> Feed<K> {
         self.store.clone()
     }
 
-    /// Watches for ever; hands each object whose specification, annotations or finalizers changed, or that went, to `changed`.
+    /// Watches for ever; hands each object whose specification or annotations changed, or that went, to `changed`.
     pub async fn run<F: Future<Output = ()>>(
         mut self,
         client: Client,
@@ -194,13 +194,12 @@ fn key<K: Kind>(object: &Guarded<K>) -> (Option<String>, String) {
     (object.namespace(), object.name_any())
 }
 
-/// Whether nothing changed that a reconcile looks at: status is the operator's own.
+/// Whether nothing changed that a reconcile looks at: status and finalizer are the operator's own.
 fn same<K: Kind>(left: &Guarded<K>, right: &Guarded<K>) -> bool {
     let (left, right) = (left.meta(), right.meta());
     left.uid == right.uid
         && left.generation == right.generation
         && left.annotations == right.annotations
-        && left.finalizers == right.finalizers
         && left.deletion_timestamp.is_some() == right.deletion_timestamp.is_some()
 }
 

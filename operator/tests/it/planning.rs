@@ -149,6 +149,8 @@ fn what_tenant_did_not_take_is_brought_again(#[case] result: ApplyResult) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_plan_that_was_applied_leaves_nothing_to_do(
         held: bool, deleted: bool, paused: bool, release: bool, away: bool, wrong: bool, managed: bool,

@@ -376,6 +376,8 @@ fn any_known() -> impl Strategy<Value = Known> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// A status that was written is not written again, however late it is looked at.
     #[test]
     fn the_second_look_writes_nothing(known in any_known(), away: bool, conflict: bool, wrong: bool, paused: bool, later in 1_i64..100_000) {

@@ -1,35 +1,29 @@
-//! Follows tenant: connects, applies, acknowledges, saves, and begins again when anything breaks.
+//! A service's client: what it is told, what runs, and the saved copy that follows.
 
-use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use fiorino_kit::{
     backoff::{Backoff, Retry},
+    error::chain,
     rpc,
 };
-use fiorino_proto::config::v1::Hello;
 use sqlx::PgPool;
 use tokio::{
     sync::watch,
-    time::{Instant, interval, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    copy::{Copy, Saved},
+    copy::Copy,
+    follower::Follower,
     handle::{Handle, Progress},
     holding::{Holding, State},
     metrics::Metrics,
     projection::Projection,
-    session::{Error, Session},
 };
-
-/// How long reading the saved copy may hold up the start.
-const LOAD_LIMIT: Duration = Duration::from_secs(2);
-
-/// Nacks in one acknowledgement; the rest follows when these are mended.
-const NACKS_MAX: usize = 200;
 
 /// What a client needs to know of its process.
 #[derive(Debug, Clone)]
@@ -56,21 +50,6 @@ pub struct Client<P: Projection> {
     pool: PgPool,
     states: watch::Receiver<Arc<State<P::Item>>>,
     patience: Instant,
-}
-
-/// The stream's side.
-struct Follower<P: Projection> {
-    options: Options,
-    channel: rpc::Channel,
-    pool: PgPool,
-    boot_id: String,
-    holding: Holding<P>,
-    /// The saved copy was read, or is not needed any more.
-    loaded: bool,
-    view: Arc<ArcSwap<P::View>>,
-    progress: watch::Sender<Progress>,
-    states: watch::Sender<Arc<State<P::Item>>>,
-    metrics: Arc<Metrics>,
 }
 
 // === impl Options ===
@@ -130,9 +109,11 @@ impl<P: Projection> Client<P> {
             });
         };
         let save = save(pool, states, follower.options.backoff.retry(), Arc::clone(&follower.metrics));
+        // The follower ends last: it takes its leave of tenant.
+        let background = async { tokio::join!(wait, save) };
         tokio::select! {
-            () = token.cancelled() => {}
-            _ = async { tokio::join!(wait, save, follower.follow()) } => {}
+            () = follower.follow(&token) => {}
+            _ = background => {}
         }
     }
 }
@@ -140,129 +121,6 @@ impl<P: Projection> Client<P> {
 impl<P: Projection> fmt::Debug for Client<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("options", &self.follower.options).finish_non_exhaustive()
-    }
-}
-
-// === impl Follower ===
-
-impl<P: Projection> Follower<P> {
-    /// Reads the saved copy.
-    async fn load(&mut self) {
-        match timeout(LOAD_LIMIT, Saved::load(&self.pool)).await {
-            Ok(Ok(Some(saved))) => {
-                self.holding.restore(saved.store_id, saved.config_seq, saved.resources);
-                self.publish(|_| {});
-                let Progress { config_seq, refused, .. } = *self.progress.borrow();
-                tracing::info!(config_seq, refused, "saved configuration loaded");
-                self.loaded = true;
-            }
-            Ok(Ok(None)) => self.loaded = true,
-            Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "failed to load the saved configuration");
-            }
-            Err(_) => tracing::warn!("failed to load the saved configuration in time"),
-        }
-    }
-
-    async fn follow(mut self) -> Infallible {
-        let mut retry = self.options.backoff.retry();
-        loop {
-            let before = self.progress.borrow().config_seq;
-            let Err(error) = self.session(&mut retry).await;
-            self.holding.abandon();
-            self.publish(|progress| progress.connected = false);
-            self.metrics.stream_failed();
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                config_seq = before,
-                "configuration stream failed, serving what is held"
-            );
-            if matches!(error, Error::Unusable(_)) {
-                // What is held does not fit what tenant sends: ask for a snapshot.
-                self.holding.distrust();
-            }
-            if !self.loaded {
-                self.load().await;
-            }
-            retry.wait().await;
-        }
-    }
-
-    /// One stream, until it breaks.
-    async fn session(&mut self, retry: &mut Retry) -> Result<Infallible, Error> {
-        let mut session = Session::open(self.channel.clone(), self.hello(), self.options.silence).await?;
-        let mut heartbeat = interval(self.options.heartbeat);
-        let mut current = false;
-        loop {
-            tokio::select! {
-                message = session.next() => {
-                    let completed = self.holding.receive(message?)?;
-                    if completed {
-                        current = true;
-                        // Nothing older than this is of use any more.
-                        self.loaded = true;
-                        retry.reset();
-                    }
-                    self.apply(completed);
-                    if completed {
-                        self.acknowledge(&session)?;
-                    }
-                }
-                _ = heartbeat.tick() => if current {
-                    self.acknowledge(&session)?;
-                }
-            }
-        }
-    }
-
-    fn hello(&self) -> Hello {
-        let (store_id, known_seq) = self.holding.known();
-        Hello {
-            service: self.options.service.to_owned(),
-            replica: self.options.replica.clone(),
-            boot_id: self.boot_id.clone(),
-            capabilities: self.options.capabilities.iter().map(|&name| name.to_owned()).collect(),
-            store_id,
-            known_seq,
-        }
-    }
-
-    /// A message was taken; a completed one takes effect.
-    fn apply(&self, completed: bool) {
-        let Progress { connected, whole, .. } = *self.progress.borrow();
-        if !Arc::ptr_eq(&self.states.borrow(), self.holding.state()) {
-            self.publish(|progress| (progress.connected, progress.whole) = (true, true));
-        } else if !connected || completed && !whole {
-            self.progress.send_modify(|progress| {
-                progress.connected = true;
-                progress.whole |= completed;
-            });
-            self.metrics.progress(&self.progress.borrow());
-        }
-    }
-
-    /// Puts what is held into effect and tells of it.
-    fn publish(&self, change: impl FnOnce(&mut Progress)) {
-        let state = self.holding.state();
-        if !Arc::ptr_eq(&self.states.borrow(), state) {
-            self.view.store(Arc::new(self.holding.view()));
-            self.states.send_replace(Arc::clone(state));
-        }
-        self.progress.send_modify(|progress| {
-            progress.store_id.clone_from(&state.store_id);
-            progress.config_seq = state.config_seq;
-            progress.refused = state.nacks().len();
-            change(progress);
-            progress.settle();
-        });
-        self.metrics.progress(&self.progress.borrow());
-    }
-
-    fn acknowledge(&self, session: &Session) -> Result<(), Error> {
-        let state = self.holding.state();
-        let mut nacks = state.nacks();
-        nacks.truncate(NACKS_MAX);
-        session.acknowledge(state.config_seq, nacks)
     }
 }
 
@@ -275,11 +133,7 @@ async fn save<I>(pool: PgPool, mut states: watch::Receiver<Arc<State<I>>>, mut r
             let state = Arc::clone(&states.borrow_and_update());
             let Err(error) = copy.save(&state).await else { break };
             metrics.save_failed();
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                config_seq = state.config_seq,
-                "failed to save the configuration"
-            );
+            tracing::warn!(error = chain(&error), config_seq = state.config_seq, "failed to save the configuration");
             retry.wait().await;
         }
         retry.reset();

@@ -11,6 +11,7 @@
 
 mod client;
 mod copy;
+mod follower;
 mod handle;
 mod holding;
 mod metrics;

@@ -18,6 +18,9 @@ use crate::holding::Unusable;
 /// Acks that wait for the connection; more mean that it is stuck.
 const PENDING_ACKS: usize = 4;
 
+/// How long tenant may take to end a stream that the replica leaves.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// An open stream.
 pub(crate) struct Session {
     requests: mpsc::Sender<StreamRequest>,
@@ -81,5 +84,14 @@ impl Session {
     pub(crate) fn acknowledge(&self, acknowledged_seq: i64, nacks: Vec<Nack>) -> Result<(), Error> {
         let ack = Ack { nonce: self.nonce.clone(), acknowledged_seq, nacks };
         self.requests.try_send(StreamRequest { message: Some(Message::Ack(ack)) }).map_err(|_| Error::Stuck)
+    }
+
+    /// Ends the stream in order: tenant does not wait for this replica any more.
+    pub(crate) async fn leave(self) {
+        let Self { requests, mut responses, .. } = self;
+        drop(requests);
+        let end = async { while let Ok(Some(_)) = responses.message().await {} };
+        // A tenant that does not answer finds out by the missing heartbeat.
+        drop(timeout(GOODBYE, end).await);
     }
 }

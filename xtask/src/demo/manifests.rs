@@ -90,7 +90,7 @@ pub(crate) async fn payable(world: &World, name: &str) -> Result<()> {
 
 /// What `kubectl get payments` shows of the municipality.
 pub(crate) async fn shown(world: &World) -> Result<String> {
-    world.kubectl(&["--namespace", MUNICIPALITY, "get", "creditorinstitutions"], "").await
+    world.kubectl(&["--namespace", MUNICIPALITY, "get", "payments"], "").await
 }
 
 /// Reads the manifests back from the API server.

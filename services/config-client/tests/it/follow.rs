@@ -93,3 +93,14 @@ async fn a_delta_of_another_store_is_not_mixed_in() {
     assert_eq!((again.hello.store_id.as_str(), again.hello.known_seq), ("", 0));
     assert_eq!(replica.names(), [pair("1", "one")]);
 }
+
+#[tokio::test]
+async fn a_client_that_ends_takes_its_leave() {
+    let (mut tenant, database) = (Tenant::start().await, database().await);
+    let replica = Replica::start(tenant.address, &database.pool).await;
+    let mut stream = tenant.stream().await;
+    stream.snapshot(1, vec![]).await;
+    stream.ack_of(1).await;
+    drop(replica);
+    stream.left().await;
+}

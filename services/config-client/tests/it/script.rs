@@ -138,6 +138,14 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// The client ends its side in order: the stream does not break.
+    pub(crate) async fn left(mut self) {
+        let end = async { while self.requests.message().await.expect("no broken stream").is_some() {} };
+        timeout(PATIENCE, end).await.expect("an end in time");
+    }
+}
+
 /// A complete delta.
 pub(crate) fn delta(store_id: &str, up_to_seq: i64, resources: Vec<Resource>) -> StreamResponse {
     StreamResponse { store_id: store_id.into(), complete: true, up_to_seq, resources, ..StreamResponse::default() }

@@ -13,6 +13,7 @@ use sqlx::PgConnection;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use super::{
     bundle::{Bundle, Item, check_addressee},
@@ -81,7 +82,7 @@ impl Apply {
         let mut tx = store::begin(&pools.config).await?;
         let head = Head::lock(&mut tx).await?;
         head::check_fence(&mut tx, platform, fence).await?;
-        let current = write::current(&mut tx, bundle, *environment).await?;
+        let current = write::current(&mut tx, bundle, *environment).instrument(store::span("read bundle")).await?;
         let plan = Plan::new(bundle, &current);
         let holder = current.holder.as_ref();
         let applied =
@@ -93,7 +94,8 @@ impl Apply {
         }
         write::forget_adoption(&mut tx, &plan.forget_adoption).await?;
         let order = Order { platform, environment: *environment, actor };
-        let (institution_id, config_seq) = match write::carry_out(&mut tx, &plan, bundle, &current, head, order).await {
+        let written = write::carry_out(&mut tx, &plan, bundle, &current, head, order);
+        let (institution_id, config_seq) = match written.instrument(store::span("write bundle")).await {
             Ok(written) => written,
             Err(Failure::Conflict { uid }) => return Ok(Applied::Conflict { uid }),
             Err(Failure::Store(source)) => return Err(source.into()),

@@ -7,6 +7,7 @@ use fiorino_proto::config::v1::{
 };
 use sqlx::{FromRow, Postgres, Transaction};
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use super::{bundle::check_addressee, status};
 use crate::{
@@ -70,7 +71,7 @@ impl Read {
                 .fetch_optional(&mut *tx)
                 .await?;
         let ids: Vec<i32> = id.into_iter().collect();
-        let found = status::load(&mut tx, &ids, &self.expected_services, &self.context.clock).await?;
+        let found = self.load(&mut tx, &ids).await?;
         let message = || format!("institution {fiscal_code:?} was never applied in {environment}");
         found.into_iter().next().ok_or_else(|| Error::NotFound { field: "fiscal_code", message: message() })
     }
@@ -99,7 +100,7 @@ impl Read {
         let next_page_token =
             page.last().filter(|_| more).map(|(_, fiscal_code)| fiscal_code.clone()).unwrap_or_default();
         let ids: Vec<i32> = page.iter().map(|(id, _)| *id).collect();
-        let institutions = status::load(&mut tx, &ids, &self.expected_services, &self.context.clock).await?;
+        let institutions = self.load(&mut tx, &ids).await?;
         Ok(ListInstitutionsResponse { institutions, next_page_token })
     }
 
@@ -120,6 +121,11 @@ impl Read {
         .await?;
         let addressee = facts.addressee(&request.broker_fiscal_code).into();
         Ok(ResolveAddresseeResponse { addressee, phase: facts.phase.map_or(0, i32::from) })
+    }
+
+    async fn load(&self, tx: &mut Transaction<'static, Postgres>, ids: &[i32]) -> Result<Vec<InstitutionStatus>> {
+        let statuses = status::load(tx, ids, &self.expected_services, &self.context.clock);
+        Ok(statuses.instrument(store::span("read institutions")).await?)
     }
 
     /// Statements that see one state.

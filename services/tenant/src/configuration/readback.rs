@@ -6,6 +6,7 @@ use fiorino_proto::config::v1::{
 };
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use super::{head::Head, wake::Wake};
 use crate::{context::Context, error::Result};
@@ -33,13 +34,16 @@ pub(super) enum Whose<'a> {
 
 /// Compares manifest and reading, and keeps the result; returns the institutions for which it changed. The head is held.
 pub(super) async fn derive(conn: &mut PgConnection, whose: Whose<'_>, clock: &Clock) -> sqlx::Result<Vec<i32>> {
-    let ids = derive::institutions(conn, whose).await?;
-    let mut changed = derive::associations(conn, &ids).await?;
-    changed.extend(derive::numbers(conn, &ids, clock).await?);
-    changed.extend(derive::waiting(conn, &ids, clock).await?);
-    changed.sort_unstable();
-    changed.dedup();
-    Ok(changed)
+    let derive = async {
+        let ids = derive::institutions(conn, whose).await?;
+        let mut changed = derive::associations(conn, &ids).await?;
+        changed.extend(derive::numbers(conn, &ids, clock).await?);
+        changed.extend(derive::waiting(conn, &ids, clock).await?);
+        changed.sort_unstable();
+        changed.dedup();
+        Ok(changed)
+    };
+    derive.instrument(store::span("derive registration")).await
 }
 
 // === impl Readback ===
@@ -55,7 +59,7 @@ impl Readback {
         let broker = reading.broker.as_str();
         let mut tx = store::begin(&self.context.pools.config).await?;
         let head = Head::lock(&mut tx).await?;
-        if !reading.store(&mut tx).await? {
+        if !reading.store(&mut tx).instrument(store::span("record reading")).await? {
             tracing::info!(broker, "reading is older than the one that is known, ignored");
             return Ok(RecordReadbackResponse { waiting: waits(&mut tx, broker).await? });
         }

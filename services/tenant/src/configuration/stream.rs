@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use fiorino_kit::rpc;
 use fiorino_proto::config::v1::{
     Ack, Hello, StreamRequest, StreamResponse, config_stream_server::ConfigStream, stream_request::Message,
 };
@@ -71,8 +72,11 @@ impl Stream {
         Self { context, wake, token }
     }
 
-    async fn open(&self, mut requests: Streaming<StreamRequest>) -> Result<Responses, Status> {
+    async fn open(&self, caller: &str, mut requests: Streaming<StreamRequest>) -> Result<Responses, Status> {
         let hello = hello(&mut requests).await?;
+        if hello.service != caller {
+            return Err(Status::permission_denied(format!("{caller} may not speak for {:?}", hello.service)));
+        }
         let pool = self.context.pools.config.clone();
         let registration = {
             let mut conn = pool.acquire().await.map_err(Error::from)?;
@@ -105,7 +109,8 @@ impl ConfigStream for Stream {
     type StreamStream = Responses;
 
     async fn stream(&self, request: Request<Streaming<StreamRequest>>) -> Result<Response<Responses>, Status> {
-        Ok(Response::new(self.open(request.into_inner()).await?))
+        let caller = rpc::peer(&request).name;
+        Ok(Response::new(self.open(&caller, request.into_inner()).await?))
     }
 }
 
@@ -115,7 +120,12 @@ impl Receiver {
     /// Records acknowledgements until the replica ends the stream.
     async fn run(&self, mut requests: Streaming<StreamRequest>) -> Result<()> {
         // A broken connection is the replica's business: it comes back, or its heartbeat runs out.
-        while let Ok(Some(request)) = requests.message().await {
+        while let Ok(request) = requests.message().await {
+            let Some(request) = request else {
+                self.registration.leave(&mut *self.pool.acquire().await?).await?;
+                self.wake.wake();
+                return Ok(());
+            };
             let Some(Message::Ack(ack)) = request.message else {
                 return Err(Error::invalid("message", "must be an Ack after the Hello"));
             };

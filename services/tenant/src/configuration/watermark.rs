@@ -120,6 +120,21 @@ impl Registration {
         .await?;
         news.ok_or_else(|| Error::Superseded(format!("{} {} has a newer stream", self.service, self.replica)))
     }
+
+    /// The replica ended its stream in order: nobody waits for it any more.
+    pub(super) async fn leave(&self, conn: &mut PgConnection) -> sqlx::Result<()> {
+        sqlx::query(
+            "update watermark set heartbeat_at = null
+             where service = $1 and replica = $2 and boot_id = $3 and nonce = $4",
+        )
+        .bind(&self.service)
+        .bind(&self.replica)
+        .bind(&self.boot_id)
+        .bind(&self.nonce)
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
 }
 
 // === impl Refusal ===

@@ -191,6 +191,9 @@ async fn a_service_refuses_what_it_cannot_read_keeps_the_last_good_and_takes_the
     tenant.applied(&manifest).await;
     reaches(&tenant, &manifest, DistributionState::Acknowledged).await;
     assert_eq!(*service.handle.current(), [(manifest.uid(), 3)]);
+    // One that ends in order is not waited for.
+    drop(service);
+    reaches(&tenant, &manifest, DistributionState::NoReplica).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use fiorino_kit::{admin::Readiness, clock::Clock, crypto, options::TlsOptions, p
 use fiorino_proto::config::v1::{
     AcquireFenceRequest, ApplyBundleRequest, ApplyBundleResponse, ApplyResult, InstitutionStatus,
     config_apply_client::ConfigApplyClient, config_read_client::ConfigReadClient,
-    config_readback_client::ConfigReadbackClient, config_stream_client::ConfigStreamClient,
+    config_readback_client::ConfigReadbackClient,
 };
 use fiorino_tenant::{MIGRATIONS, Options, Service};
 use fiorino_test_support::{Parts, TestDatabase, certs::Mesh};
@@ -131,10 +131,6 @@ impl Replica {
 
     pub(crate) fn readback(&self) -> ConfigReadbackClient<rpc::Channel> {
         ConfigReadbackClient::new(self.channel("node-connector"))
-    }
-
-    pub(crate) fn stream(&self) -> ConfigStreamClient<rpc::Channel> {
-        ConfigStreamClient::new(self.channel("node-connector"))
     }
 
     pub(crate) async fn status(&self, fiscal_code: &str) -> Result<InstitutionStatus, Status> {

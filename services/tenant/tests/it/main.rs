@@ -23,3 +23,4 @@ mod schema;
 mod sequences;
 mod stream;
 mod watch;
+mod tmpbench;

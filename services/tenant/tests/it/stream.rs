@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use fiorino_proto::config::v1::{
-    Ack, Hello, Nack, ResourceKind, StreamRequest, StreamResponse, stream_request::Message,
+    Ack, Hello, Nack, ResourceKind, StreamRequest, StreamResponse, config_stream_client::ConfigStreamClient,
+    stream_request::Message,
 };
 use prost::Message as _;
 use tokio::{sync::mpsc, time::timeout};
@@ -34,9 +35,11 @@ impl Raw {
     }
 
     pub(crate) async fn try_open(replica: &Replica, hello: Hello) -> Result<Self, Status> {
+        let name = if hello.service == "reporting" { "reporting" } else { "node-connector" };
         let (requests, outbound) = mpsc::channel(8);
         requests.send(StreamRequest { message: Some(Message::Hello(hello)) }).await.unwrap();
-        let responses = replica.stream().stream(ReceiverStream::new(outbound)).await?.into_inner();
+        let mut client = ConfigStreamClient::new(replica.channel(name));
+        let responses = client.stream(ReceiverStream::new(outbound)).await?.into_inner();
         Ok(Self { requests, responses, nonce: String::new() })
     }
 
@@ -186,6 +189,9 @@ async fn what_is_no_protocol_ends_the_stream_with_the_rule() {
     }
     let nameless = Raw::try_open(&tenant.replica, Hello::default()).await.err().unwrap();
     assert!(violations(&nameless)[0].starts_with("hello.service"), "{nameless:?}");
+    let posing = Hello { service: "front-office".into(), ..hello("a") };
+    let posing = Raw::try_open(&tenant.replica, posing).await.err().unwrap();
+    assert_eq!(posing.code(), Code::PermissionDenied, "{posing:?}");
 }
 
 #[tokio::test]

@@ -8,11 +8,13 @@ use std::{
     time::Duration,
 };
 
+use fiorino_kit::store;
 use fiorino_proto::config::v1::{Hello, Resource, StreamResponse};
 use prost::Message as _;
 use sqlx::PgPool;
 use tokio::{sync::mpsc, time::timeout};
 use tonic::Status;
+use tracing::Instrument as _;
 
 use super::changes::{Cursor, Kinds};
 use crate::{
@@ -102,7 +104,7 @@ impl Sender {
         loop {
             let page = {
                 let mut conn = self.pool.acquire().await?;
-                cursor.page(&mut conn, &self.kinds).await?
+                cursor.page(&mut conn, &self.kinds).instrument(store::span("read changes")).await?
             };
             if page.is_empty() {
                 break;
