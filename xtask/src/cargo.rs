@@ -43,14 +43,13 @@ pub(crate) async fn build_helpers(context: &Context) -> Result<()> {
     say::step(STEP, build.logged(context.cache.join("logs/build-helpers.log"))).await
 }
 
-/// Builds every test and every binary that tests start, and answers with the binaries' directory.
-pub(crate) async fn build_tests(context: &Context) -> Result<PathBuf> {
+/// Builds every test and every binary that tests start.
+pub(crate) async fn build_tests(context: &Context) -> Result<()> {
     const STEP: &str = "build (tests)";
     // All targets at once: features are those that `cargo test --workspace` wants, so that it finds everything built.
     let build =
         Run::cargo(STEP, &context.root, &context.target).args(["build", "--workspace", "--all-targets", "--locked"]);
-    say::step(STEP, build.logged(context.cache.join("logs/build-tests.log"))).await?;
-    Ok(context.target.join("debug"))
+    say::step(STEP, build.logged(context.cache.join("logs/build-tests.log"))).await
 }
 
 /// Formatting.

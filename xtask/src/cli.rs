@@ -81,7 +81,7 @@ pub(crate) struct Test {
     /// Only the tests: no formatting, lints or generated files
     #[arg(long)]
     pub(crate) only_tests: bool,
-    /// Only these packages
+    /// Only the tests of these packages
     #[arg(long, short, value_name = "PACKAGE")]
     pub(crate) package: Vec<String>,
     /// Passed to the test binaries: a filter, `--nocapture`, ...

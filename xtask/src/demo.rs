@@ -83,7 +83,7 @@ fn card(report: &Report, installation: &Installation) {
     println!("  gRPC        {} (tenant), {} (reporting)", report.tenant_grpc, report.reporting_grpc);
     println!("  certificate {} and .key", report.clients.dev.cert.display());
     println!("  to be paid  notice {} of {}", report.institution.notice, report.institution.fiscal_code);
-    println!("  the end     Ctrl-C, or cargo xtask down");
+    println!("  the end     cargo xtask down, or Ctrl-C where the demo runs");
     println!();
 }
 

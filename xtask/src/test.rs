@@ -11,6 +11,9 @@ use crate::run::Run;
 use crate::tools::{self, Purpose, Tools};
 use crate::{cargo, crds, say};
 
+/// The package whose tests start the binaries of all others.
+const BLACK_BOX: &str = "fiorino-e2e";
+
 /// Runs the checks and the tests.
 pub(crate) async fn run(context: &Context, options: &Test) -> Result<()> {
     until_interrupted(check_and_test(context, options)).await
@@ -22,7 +25,7 @@ pub(crate) async fn parts(context: &Context) -> Result<()> {
         let tools = Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Test)).await?;
         let dir = RunDir::new()?;
         let parts = Parts::start(&tools, dir.path(), Mode::Fast).await?;
-        for (name, value) in environment(context, &tools, &parts, &context.target.join("debug")) {
+        for (name, value) in environment(context, &tools, &parts) {
             println!("export {name}={value}");
         }
         say::line("  Ctrl-C ends the servers");
@@ -32,17 +35,22 @@ pub(crate) async fn parts(context: &Context) -> Result<()> {
 }
 
 async fn check_and_test(context: &Context, options: &Test) -> Result<()> {
-    if !options.only_tests {
+    // Who asks for a package waits for its tests, not for the rest.
+    let everything = options.package.is_empty();
+    let checks = everything && !options.only_tests;
+    if checks {
         cargo::check_format(context).await?;
     }
     let tools = Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Test)).await?;
-    if !options.only_tests {
+    if checks {
         say::step("custom resource definitions", async { crds::run(&context.root, true) }).await?;
         cargo::check_dependencies(context).await?;
         cargo::check_lints(context).await?;
     }
-    let binaries = cargo::build_tests(context).await?;
-    Box::pin(with_parts(context, &tools, &binaries, options)).await
+    if everything || options.package.iter().any(|package| package == BLACK_BOX) {
+        cargo::build_tests(context).await?;
+    }
+    Box::pin(with_parts(context, &tools, options)).await
 }
 
 /// Dropped work ends its processes and removes its directories.
@@ -53,7 +61,7 @@ pub(crate) async fn until_interrupted(work: impl Future<Output = Result<()>>) ->
     }
 }
 
-async fn with_parts(context: &Context, tools: &Tools, binaries: &Path, options: &Test) -> Result<()> {
+async fn with_parts(context: &Context, tools: &Tools, options: &Test) -> Result<()> {
     let dir = RunDir::new()?;
     let mut parts = Parts::start(tools, dir.path(), Mode::Fast).await?;
     let skips = dir.path().join("skipped");
@@ -63,7 +71,7 @@ async fn with_parts(context: &Context, tools: &Tools, binaries: &Path, options: 
         [] => test.arg("--workspace"),
         packages => test.args(packages.iter().flat_map(|package| ["--package", package])),
     };
-    for (name, value) in environment(context, tools, &parts, binaries) {
+    for (name, value) in environment(context, tools, &parts) {
         test = test.env(name, value);
     }
     let result = test.env("FIORINO_TEST_SKIPS", &skips).arg("--").args(&options.arguments).inherited().await;
@@ -78,14 +86,14 @@ async fn with_parts(context: &Context, tools: &Tools, binaries: &Path, options: 
     result
 }
 
-fn environment(context: &Context, tools: &Tools, parts: &Parts, binaries: &Path) -> Vec<(&'static str, String)> {
+fn environment(context: &Context, tools: &Tools, parts: &Parts) -> Vec<(&'static str, String)> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::iter::once(tools.kubernetes.clone()).chain(std::env::split_paths(&path));
     let path = std::env::join_paths(dirs).unwrap_or(path).to_string_lossy().into_owned();
     let text = |path: &Path| path.display().to_string();
     let mut environment = vec![
         ("CARGO_TARGET_DIR", text(&context.target)),
-        ("FIORINO_BIN_DIR", text(binaries)),
+        ("FIORINO_BIN_DIR", text(&context.target.join("debug"))),
         ("FIORINO_TEST_DATABASE_URL", parts.postgres.url()),
         ("FIORINO_TEST_KAFKA", parts.kafka.brokers.clone()),
         ("FIORINO_TEST_KUBECONFIG", text(&parts.kubernetes.kubeconfig)),

@@ -90,6 +90,7 @@ pub(crate) async fn down(context: &Context, name: &str) -> Result<()> {
     if started_ticks(state.pid).ok() == Some(state.started_ticks) {
         say::step(&format!("end of {name}"), end(Some(state.pid))).await?;
     }
+    remove(&path.with_file_name("report.json"))?;
     remove(&path)
 }
 

@@ -1,7 +1,7 @@
 //! From what people wrote to what tenant can take. Pure.
 //!
 //! A finding names the field, what is wrong with it and the remedy. What is wrong with the institution itself holds the whole bundle back
-//! (tenant keeps what it has); an invalid account or service is kept as it was while the rest goes on (architecture.md 11.2).
+//! (tenant keeps what it has); an invalid account or service is kept as it was while the rest goes on (ARCHITECTURE.md 3.1).
 
 mod accounts;
 pub mod findings;

@@ -1,4 +1,4 @@
-//! The number by which tenant tells the leader from a deposed one (architecture.md 11.3).
+//! The number by which tenant tells the leader from a deposed one (ARCHITECTURE.md 3.2).
 
 use std::{sync::Arc, time::Duration};
 

@@ -55,7 +55,7 @@ pub struct Client<P: Projection> {
 // === impl Options ===
 
 impl Options {
-    /// The times of architecture.md section 4, and no capability.
+    /// The times of ARCHITECTURE.md 3.3, and no capability.
     pub fn new(service: &'static str, replica: impl Into<String>) -> Self {
         Self {
             service,

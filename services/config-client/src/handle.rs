@@ -52,7 +52,7 @@ impl<P: Projection> Handle<P> {
     }
 
     /// Waits until the replica may become ready: at the head's sequence when tenant answers soon after the start, else from
-    /// the saved copy (architecture.md section 4). Never returns when neither is to be had.
+    /// the saved copy (ARCHITECTURE.md 3.3). Never returns when neither is to be had.
     pub async fn whole(&self) {
         let mut progress = self.progress.clone();
         if progress.wait_for(|progress| progress.whole).await.is_err() {

@@ -1,4 +1,4 @@
-//! A service's side of the configuration stream (architecture.md section 4).
+//! A service's side of the configuration stream (ARCHITECTURE.md 3).
 //!
 //! ```text
 //!  tenant --snapshot, deltas--> session --> Holding --view--> Handle::current (one atomic load)

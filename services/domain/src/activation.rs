@@ -1,4 +1,4 @@
-//! Attempts to pay: a PSP asked for a notice and may pay it soon (architecture 5.2).
+//! Attempts to pay: a PSP asked for a notice and may pay it soon (ARCHITECTURE.md 4.3).
 
 use jiff::{SignedDuration, Timestamp};
 

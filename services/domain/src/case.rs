@@ -1,4 +1,4 @@
-//! Cases: what was taken in and needs a person. Nothing is refused because it is odd (architecture 5.3).
+//! Cases: what was taken in and needs a person. Nothing is refused because it is odd (ARCHITECTURE.md 4.5).
 
 use crate::text::public_text;
 

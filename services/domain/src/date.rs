@@ -1,4 +1,4 @@
-//! Legal dates: days of Europe/Rome, whatever the clock of the machine says (architecture 5.1).
+//! Legal dates: days of Europe/Rome, whatever the clock of the machine says (ARCHITECTURE.md 4.1).
 
 use std::{fmt, str::FromStr};
 
@@ -91,7 +91,7 @@ impl LegalDate {
         now >= self.end_of_day()
     }
 
-    /// 31 December of the fifth year after this one: what the node is told for a debt without due date (architecture 11.8).
+    /// 31 December of the fifth year after this one: what the node is told for a debt without due date (ARCHITECTURE.md 4.3).
     #[must_use]
     pub fn fifth_year_end(self) -> Self {
         Self(Date::new(self.0.year().saturating_add(5), 12, 31).unwrap_or(Date::MAX))

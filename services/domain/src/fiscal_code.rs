@@ -26,7 +26,7 @@ pub struct Error;
 // === impl FiscalCode ===
 
 impl FiscalCode {
-    /// Reads a fiscal code, small letters too. Check digits are not looked at (architecture 11.11).
+    /// Reads a fiscal code, small letters too. Check digits are not looked at (ARCHITECTURE.md 3.1).
     ///
     /// # Errors
     /// Anything but 11 digits or 16 ASCII letters and digits.

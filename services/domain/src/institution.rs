@@ -17,7 +17,7 @@ pub struct Error;
 // === impl InstitutionCode ===
 
 impl InstitutionCode {
-    /// Reads 11 digits. The check digit is not looked at: test codes such as 77777777777 fail it (architecture 11.11).
+    /// Reads 11 digits. The check digit is not looked at: test codes such as 77777777777 fail it (ARCHITECTURE.md 3.1).
     ///
     /// # Errors
     /// Anything but 11 ASCII digits.

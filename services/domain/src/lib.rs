@@ -9,9 +9,9 @@
 //! | [`institution`], [`fiscal_code`], [`debtor`] | who is owed, who owes | pagopa.md 2.2, 2.9 |
 //! | [`iban`], [`taxonomy`] | where the money goes and what it is for | pagopa.md 2.9 |
 //! | [`notice`], [`nav`], [`qr`] | notice numbers and what is printed | pagopa.md 3 |
-//! | [`date`] | legal dates in Europe/Rome | architecture 5.1, 11.8 |
-//! | [`split`] | shares in basis points | architecture 5.1 |
-//! | [`position`], [`case`], [`activation`] | the life of a debt | architecture 5, 11.5, 11.6 |
+//! | [`date`] | legal dates in Europe/Rome | ARCHITECTURE.md 4.1, 4.3 |
+//! | [`split`] | shares in basis points | ARCHITECTURE.md 4.1 |
+//! | [`position`], [`case`], [`activation`] | the life of a debt | ARCHITECTURE.md 4, 4.6, 4.7 |
 
 #![deny(clippy::float_arithmetic, clippy::wildcard_enum_match_arm)]
 

@@ -1,4 +1,4 @@
-//! Notice numbers that cannot be guessed from one another: the sequence goes through a keyed permutation (architecture 5.1, 11.9).
+//! Notice numbers that cannot be guessed from one another: the sequence goes through a keyed permutation (ARCHITECTURE.md 4.2).
 //!
 //! A Feistel network of ten rounds over the smallest even number of bits that holds the domain; what falls outside of it goes
 //! through again (cycle walking), which keeps the whole a permutation of the domain itself.

@@ -1,5 +1,5 @@
 //! A debt position has payment options, an option has instalments, an instalment has transfers and owns one notice number
-//! (architecture 5.1). Only an instalment has a state of its own ([`state`]); option and position are roll-ups ([`rollup`]).
+//! (ARCHITECTURE.md 4.1). Only an instalment has a state of its own ([`state`]); option and position are roll-ups ([`rollup`]).
 
 mod expiry;
 mod rollup;

@@ -1,4 +1,4 @@
-//! How an amount is divided among those who receive it (architecture 5.1).
+//! How an amount is divided among those who receive it (ARCHITECTURE.md 4.1).
 
 use crate::money::{self, Cents};
 

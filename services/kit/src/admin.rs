@@ -1,4 +1,4 @@
-//! Probes and metrics on a port of their own (architecture.md section 6, Health).
+//! Probes and metrics on a port of their own (ARCHITECTURE.md 5.4).
 //!
 //! | path | answers |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Natural batching: while one call is in flight the next batch fills; no timer (architecture.md section 6).
+//! Natural batching: while one call is in flight the next batch fills; no timer (ARCHITECTURE.md 5.2).
 //!
 //! ```text
 //!  call, call, call ...  -> queue (bounded) -> lane: takes what waits, at most `max_batch` -> f(batch) -> answers

@@ -1,7 +1,7 @@
 //! Time as a parameter: the only place that reads the machine's clocks.
 //!
 //! Business time comes from a [`Clock`] so that tests move it by hand. Leases and heartbeats use the database's time instead
-//! (architecture.md section 6, Time).
+//! (ARCHITECTURE.md 5.5).
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
-/// The zone of every legal date (architecture.md section 6, Time).
+/// The zone of every legal date (ARCHITECTURE.md 5.5).
 static ROME: TimeZone = jiff::tz::get!("Europe/Rome");
 
 #[expect(clippy::disallowed_types, reason = "the one place that reads the monotonic clock")]

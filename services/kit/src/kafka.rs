@@ -1,7 +1,7 @@
 //! Kafka: producer, consumer, topics, and the CloudEvents envelope in headers.
 //!
 //! At least once and nothing more: idempotent producer, all acks, consumers that keep their offsets in PostgreSQL. No Kafka transactions
-//! (engineering.md 5.2, rule 6).
+//! (ARCHITECTURE.md 8.4).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -80,7 +80,7 @@ pub fn producer(options: &KafkaOptions) -> Result<Producer> {
 }
 
 /// A consumer of group `group` that commits nothing by itself and begins at the earliest message: offsets live in PostgreSQL, in the
-/// effect's transaction (architecture.md section 6, Relay). At most 16 MiB wait to be read.
+/// effect's transaction (ARCHITECTURE.md 4.9). At most 16 MiB wait to be read.
 ///
 /// # Errors
 /// [`Error::Client`] when librdkafka refuses its configuration.

@@ -1,4 +1,4 @@
-//! Events leave through a table: written in the transaction of their cause, relayed to Kafka afterwards (architecture.md section 6).
+//! Events leave through a table: written in the transaction of their cause, relayed to Kafka afterwards (ARCHITECTURE.md 4.8).
 //!
 //! ```text
 //!  transaction: state, key, outbox rows -> commit -> Waker -+

@@ -1,4 +1,4 @@
-//! Values that only one service can read (architecture.md section 4): libsodium's sealed boxes, X25519 and XSalsa20-Poly1305.
+//! Values that only one service can read (ARCHITECTURE.md 3.7): libsodium's sealed boxes, X25519 and XSalsa20-Poly1305.
 
 use std::{
     fmt,

@@ -62,7 +62,7 @@ pub fn connect_class(options: &DatabaseOptions, class: Class) -> sqlx::Result<Pg
     let pool = PgPoolOptions::new()
         .max_connections(class.max)
         .acquire_timeout(class.acquire_timeout)
-        // A round trip per statement for what `max_lifetime` and an error give as well (engineering.md 5.7).
+        // A round trip per statement for what `max_lifetime` and an error give as well.
         .test_before_acquire(false)
         .max_lifetime(CONNECTION_LIFETIME)
         .idle_timeout(CONNECTION_IDLE)

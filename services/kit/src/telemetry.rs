@@ -1,4 +1,4 @@
-//! Traces and metrics over OTLP gRPC, metrics at `/metrics`, logs on standard error (architecture.md 11.16).
+//! Traces and metrics over OTLP gRPC, metrics at `/metrics`, logs on standard error (ARCHITECTURE.md 6.1).
 //!
 //! Sampling is parent-based: whoever begins a trace decides by `--trace-ratio`, everybody after him follows. Everything that waits
 //! to be exported is bounded; when the collector is away the oldest spans are kept and newer ones dropped, never the service's work.

@@ -1,7 +1,7 @@
 //! The mesh: every part has a certificate of one authority, and its first DNS name says who it is.
 //!
 //! Certificates are renewed by writing the files anew; [`Identity::refresh`] takes the new ones over without a restart
-//! (architecture.md section 4: mounted files, reloaded, are only TLS keys and unsealing keys).
+//! (ARCHITECTURE.md 3.7: mounted files, reloaded, are only TLS keys and unsealing keys).
 
 use std::{
     io,

@@ -1,4 +1,4 @@
--- The receipts inbox (architecture.md 5.3): what the node sent is committed here before anything is judged.
+-- The receipts inbox (ARCHITECTURE.md 4.4): what the node sent is committed here before anything is judged.
 
 -- Raw messages as they came. Append only; can be partitioned by received_at, because nothing is unique here but the id.
 create table receipt_message (

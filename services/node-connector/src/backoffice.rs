@@ -1,4 +1,4 @@
-//! Reads back what pagoPA's registry says of our institutions, and tells tenant (architecture.md 5.5).
+//! Reads back what pagoPA's registry says of our institutions, and tells tenant (ARCHITECTURE.md 3.5).
 //!
 //! One replica reads, the one that holds the lease; one task per broker, so that a slow registry holds up nobody else.
 

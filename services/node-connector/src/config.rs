@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgGroup, Args, Parser};
-use fiorino_kit::options::{AdminOptions, DatabaseOptions, TelemetryOptions, TlsOptions};
+use fiorino_kit::{
+    options::{AdminOptions, DatabaseOptions, TelemetryOptions, TlsOptions},
+    process,
+};
 
 use crate::http::tls::MtlsFiles;
 
@@ -65,6 +68,18 @@ pub struct NodeOptions {
     /// PEM file with the private key of that leaf
     #[arg(long, env = "FIORINO_NODE_KEY", value_name = "FILE")]
     pub node_key: Option<PathBuf>,
+}
+
+// === impl Options ===
+
+impl process::Options for Options {
+    fn admin(&self) -> &AdminOptions {
+        &self.admin
+    }
+
+    fn telemetry(&self) -> &TelemetryOptions {
+        &self.telemetry
+    }
 }
 
 // === impl NodeOptions ===

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 
 use crate::MIGRATIONS;
 
-/// One pool per class of work: what is slow or stuck in one takes no connection from another (architecture.md section 6).
+/// One pool per class of work: what is slow or stuck in one takes no connection from another (ARCHITECTURE.md 5.3).
 #[derive(Debug, Clone)]
 pub(crate) struct Pools {
     /// Receipts on their way in: the node waits.

@@ -1,5 +1,5 @@
 //! From the inbox to tenant: reads the inbox tables alone, so that what is committed is applied, whatever becomes of the replica
-//! that took it in (architecture.md 5.3).
+//! that took it in (ARCHITECTURE.md 4.5).
 //!
 //! ```text
 //!  receipt_inbox --(leased shards, <= 256 due rows)--> ApplyReceipts --> applied
@@ -49,7 +49,7 @@ const SWEEP: Duration = Duration::from_secs(2);
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long rows are still applied after shutdown began.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Leases of shards: a dead replica's are taken over within the 5 s of architecture.md.
+/// Leases of shards: a dead replica's are taken over within 5 s (ARCHITECTURE.md 4.5).
 const LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// Applies what is in the inbox; one per process.

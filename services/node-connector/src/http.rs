@@ -81,7 +81,7 @@ struct Call {
 // === impl Limits ===
 
 impl Default for Limits {
-    /// The node's KPI is 2 s (architecture.md section 6).
+    /// The node's KPI is 2 s (ARCHITECTURE.md 5.3).
     fn default() -> Self {
         Self {
             notices: 512,

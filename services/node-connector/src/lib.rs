@@ -21,7 +21,7 @@ mod notices;
 pub mod projection;
 mod receipts;
 mod refused;
-mod service;
+pub mod service;
 mod tenant;
 
 pub use backoffice::Intervals;

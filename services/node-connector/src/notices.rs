@@ -5,7 +5,7 @@
 //!  paGetPayment(V2) -------+                                +-- Batcher -- ActivateMany -+
 //! ```
 //!
-//! Each call has 1.8 s in all; whatever is not done by then is `PAA_SYSTEM_ERROR` (architecture.md section 6).
+//! Each call has 1.8 s in all; whatever is not done by then is `PAA_SYSTEM_ERROR` (ARCHITECTURE.md 5.3).
 
 mod answer;
 mod batch;

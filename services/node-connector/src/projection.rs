@@ -1,6 +1,6 @@
 //! What this replica knows of brokers, stations and institutions: enough to tell whose a message is without asking tenant.
 //!
-//! Whether an institution is active or a notice payable is never read from here: tenant decides (architecture.md section 4).
+//! Whether an institution is active or a notice payable is never read from here: tenant decides (ARCHITECTURE.md 3.3).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},

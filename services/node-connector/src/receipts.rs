@@ -1,4 +1,4 @@
-//! Receipts: committed, then judged, then answered (architecture.md 5.3).
+//! Receipts: committed, then judged, then answered (ARCHITECTURE.md 4.4).
 //!
 //! ```text
 //!  paSendRT(V2) -- read --+-- Batcher -- raw message + row, one commit --+-- new, addressee known: OK

@@ -7,11 +7,11 @@ use fiorino_kit::{
     admin::Readiness,
     clock::Clock,
     lease::LeaseSet,
-    rpc,
+    process, rpc,
     seal::{self, Unsealer},
     tls::{self, Identity},
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -90,6 +90,21 @@ pub enum Error {
     /// The client that reads the registry.
     #[error("failed to prepare the client of the backoffice")]
     Backoffice(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Work without which the process is of no use panicked.
+    #[error("essential work broke")]
+    Broken,
+}
+
+/// What must hold before the node may call.
+pub const CONDITIONS: &[&str] = &["configuration", "listener"];
+
+/// The work of the process, from its options to its end.
+///
+/// # Errors
+/// See [`Service::start`] and [`Service::run`].
+pub async fn run(options: Options, context: process::Context) -> Result<(), Error> {
+    let process::Context { token, readiness, clock } = context;
+    Service::start(options, Tuning::default(), clock, readiness).await?.run(token).await
 }
 
 // === impl Service ===
@@ -151,7 +166,12 @@ impl Service {
     }
 
     /// Serves until `token` is cancelled, then drains: calls first, then what they left in the inbox, then the leases.
-    pub async fn run(self, token: CancellationToken) {
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when something panicked that must not stand still: another process is to take over.
+    pub async fn run(self, token: CancellationToken) -> Result<(), Error> {
+        let (token, broken) = (token.child_token(), CancellationToken::new());
+        let essential = |name, work| essential(name, work, [token.clone(), broken.clone()]);
         let Self { pools, listeners, front, config, whole, dispatcher, poller, leases, late_schema, readiness, .. } =
             self;
         let (work, background) = (CancellationToken::new(), CancellationToken::new());
@@ -159,12 +179,12 @@ impl Service {
         for listener in listeners {
             calls.spawn(listener.serve(http::router(Arc::clone(&front)), token.clone()));
         }
-        working.spawn(essential("dispatcher", dispatcher.run(work.clone()), token.clone()));
-        working.spawn(essential("registry poller", poller.run(work.clone()), token.clone()));
-        behind.spawn(essential("configuration", config.run(background.clone()), token.clone()));
+        working.spawn(essential("dispatcher", tokio::spawn(dispatcher.run(work.clone()))));
+        working.spawn(essential("registry poller", tokio::spawn(poller.run(work.clone()))));
+        behind.spawn(essential("configuration", tokio::spawn(config.run(background.clone()))));
         for lease in leases {
             let until = background.clone();
-            behind.spawn(essential("leases", async move { lease.run(until).await }, token.clone()));
+            behind.spawn(essential("leases", tokio::spawn(async move { lease.run(until).await })));
         }
         if let Some(options) = late_schema {
             let token = background.clone();
@@ -183,14 +203,17 @@ impl Service {
             }
         }
         pools.close().await;
+        if broken.is_cancelled() { Err(Error::Broken) } else { Ok(()) }
     }
 }
 
-/// Work without which the process is of no use: when it panics the process ends, and another one takes over.
-async fn essential(name: &'static str, work: impl Future<Output = ()> + Send + 'static, token: CancellationToken) {
-    if let Err(error) = tokio::spawn(work).await {
+/// Cancels `stop` when the work panicked.
+async fn essential(name: &'static str, work: JoinHandle<()>, stop: [CancellationToken; 2]) {
+    if let Err(error) = work.await {
         tracing::error!(work = name, error = %error, "essential work broke, shutting down");
-        token.cancel();
+        for token in stop {
+            token.cancel();
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Calls to tenant within a deadline: a first attempt, and one retry on another replica with the rest of the time
-//! (architecture.md section 6, Bulkheads).
+//! (ARCHITECTURE.md 5.3).
 
 use std::time::Duration;
 

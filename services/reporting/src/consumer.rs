@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Leases only spread the work. That nothing is taken in twice or left out holds by the offset, which is compared in the transaction,
-//! and by the version of a payment (architecture.md section 6: consumer offsets live in PostgreSQL, in the effect's transaction).
+//! and by the version of a payment (ARCHITECTURE.md 4.9: consumer offsets live in PostgreSQL, in the effect's transaction).
 
 mod batch;
 mod message;

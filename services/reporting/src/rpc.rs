@@ -20,7 +20,7 @@ use crate::{
 
 const DEV: &[&str] = &["dev"];
 
-/// Methods of reporting and their callers (architecture.md section 6, trust inside). What is not listed is refused.
+/// Methods of reporting and their callers (ARCHITECTURE.md 6.2). What is not listed is refused.
 pub static ALLOWED: &[Allow] = &[
     Allow { method: "/fiorino.payments.v1.Payments/GetPayment", callers: DEV },
     Allow { method: "/fiorino.payments.v1.Payments/ListPayments", callers: DEV },

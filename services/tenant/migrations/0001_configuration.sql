@@ -155,7 +155,7 @@ create table account_number (
 );
 
 -- The number of an account on a legal date: the latest one that is valid, not withdrawn, and either the account's first or, by
--- then, usable at pagoPA (architecture.md 5.5). The one place of this rule; inlined into the statement that joins it.
+-- then, usable at pagoPA (ARCHITECTURE.md 3.5). The one place of this rule; inlined into the statement that joins it.
 create function number_in_use(institution int4, account_name text, day date)
     returns table (valid_from date, iban text, postal boolean)
     language sql stable
@@ -211,7 +211,7 @@ create table nav_sequence (
     aux_digit smallint not null,
     code text not null,
     prefix text not null,
-    -- of the permutation (architecture.md 11.9)
+    -- of the permutation (ARCHITECTURE.md 4.2)
     key bytea not null constraint nav_sequence_key check (octet_length(key) = 32),
     -- first sequence that was not given to a block yet
     next bigint not null default 0 constraint nav_sequence_next check (next >= 0),

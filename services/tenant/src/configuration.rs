@@ -1,4 +1,4 @@
-//! Institutions' configuration as applied, and how it reaches the services (architecture.md section 4).
+//! Institutions' configuration as applied, and how it reaches the services (ARCHITECTURE.md 3).
 //!
 //! ```text
 //!  operator --> apply: bundle (read) -> plan (pure) -> write, all under the head's row lock

@@ -24,7 +24,7 @@ pub struct Context {
     pub pools: Pools,
 }
 
-/// One pool per class of work: what is slow or stuck in one takes no connection from another (architecture.md section 6,
+/// One pool per class of work: what is slow or stuck in one takes no connection from another (ARCHITECTURE.md 5.3,
 /// bulkheads).
 #[derive(Debug, Clone)]
 pub struct Pools {

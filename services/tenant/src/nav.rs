@@ -1,4 +1,4 @@
-//! Notice numbers: a sequence per issuing point, reserved in blocks, made unguessable by a keyed permutation (architecture.md 5.1, 11.9).
+//! Notice numbers: a sequence per issuing point, reserved in blocks, made unguessable by a keyed permutation (ARCHITECTURE.md 4.2).
 //!
 //! A block is reserved by a statement of its own, outside of every transaction that uses it: whatever becomes of the position, a
 //! number is given out once. Gaps are of no consequence; numbers of a block that a process did not use are lost with it.

@@ -10,7 +10,7 @@ macro_rules! allow {
     ($($method:literal => $callers:expr),* $(,)?) => { &[$(Allow { method: $method, callers: $callers }),*] };
 }
 
-/// Methods of tenant and their callers (architecture.md section 6, trust inside). What is not listed is refused.
+/// Methods of tenant and their callers (ARCHITECTURE.md 6.2). What is not listed is refused.
 pub static ALLOWED: &[Allow] = allow! {
     "/fiorino.config.v1.ConfigApply/AcquireFence" => OPERATOR,
     "/fiorino.config.v1.ConfigApply/ApplyBundle" => OPERATOR,

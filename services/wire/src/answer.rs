@@ -32,7 +32,7 @@ pub struct VerifiedNotice {
 pub enum DueDate {
     /// A date, in Italy.
     On(LegalDate),
-    /// None: 31 December of the fifth year after issue is written (architecture 11.8).
+    /// None: 31 December of the fifth year after issue is written (ARCHITECTURE.md 4.3).
     Open {
         /// The day of issue, in Italy.
         issued_on: LegalDate,

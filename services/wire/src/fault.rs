@@ -125,7 +125,7 @@ impl FaultCode {
     }
 
     /// Whether the operation may answer it: the matrix of pagopa.md 2.10, but for receipts, where KO means an equal repetition or
-    /// something that was never ours (architecture 5.3).
+    /// something that was never ours (ARCHITECTURE.md 4.4).
     pub const fn answers(self, operation: Operation) -> bool {
         match (self, operation) {
             (Self::IdDominioErrato | Self::IdIntermediarioErrato | Self::StazioneIntErrata, _)

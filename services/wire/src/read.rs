@@ -138,7 +138,7 @@ pub enum SoapRule {
 /// Reads a request of the node. Whether it is a receipt or anything else is seen from its element; `SOAPAction` does not count.
 ///
 /// # Errors
-/// See [`ReadError`]. A receipt is refused only when it is unreadable (architecture 5.3); other violations are its findings.
+/// See [`ReadError`]. A receipt is refused only when it is unreadable (ARCHITECTURE.md 4.4); other violations are its findings.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Request> {
     read_with_charset(bytes, None, limits)
 }

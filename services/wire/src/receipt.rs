@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A readable `paSendRT` or `paSendRTV2`: envelope, operation, `idPA`, `idBrokerPA`, `idStation` and `receiptId` were found
-/// (architecture 5.3).
+/// (ARCHITECTURE.md 4.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiptMessage {
     /// Which of the two.

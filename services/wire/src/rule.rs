@@ -97,7 +97,7 @@ pub enum Rule {
     /// Something that only the V2 primitive can carry.
     #[error("exists in version 2 alone")]
     VersionTwo,
-    /// The operation never answers this fault (pagopa.md 2.10; for receipts architecture 5.3).
+    /// The operation never answers this fault (pagopa.md 2.10; for receipts ARCHITECTURE.md 4.4).
     #[error("is no answer to this operation")]
     FaultOfOperation,
 }

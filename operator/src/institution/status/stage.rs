@@ -1,4 +1,4 @@
-//! How far the onboarding is, and who must act next (architecture 11.10).
+//! How far the onboarding is, and who must act next (ARCHITECTURE.md 3.4).
 
 use fiorino_crds::{
     CreditorInstitution, Reason,

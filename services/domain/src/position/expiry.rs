@@ -1,4 +1,4 @@
-//! Whether the node may have a notice paid now, and why not (architecture 11.5, 11.6).
+//! Whether the node may have a notice paid now, and why not (ARCHITECTURE.md 4.6, 4.7).
 
 use jiff::Timestamp;
 

@@ -1,4 +1,4 @@
-//! The life of an instalment: one table that decides every pair of state and event (architecture 11.5).
+//! The life of an instalment: one table that decides every pair of state and event (ARCHITECTURE.md 4.6).
 //!
 //! Publish, change and cancel are wishes and may be refused. The other events are facts and never are: money that came is booked
 //! in every state, and what is odd about it becomes a case. Nothing but a flow's own revision makes payable again what was paid,

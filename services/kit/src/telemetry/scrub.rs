@@ -1,6 +1,6 @@
 //! The last net under logs: whatever looks like a person's fiscal code or an IBAN is masked.
 //!
-//! Types mask themselves (architecture.md section 8); this catches what a library's error text carries along.
+//! Types mask themselves (ARCHITECTURE.md 6.4); this catches what a library's error text carries along.
 
 use std::borrow::Cow;
 

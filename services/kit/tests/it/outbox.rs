@@ -205,35 +205,41 @@ async fn until_it_relays(pool: &PgPool, child: &mut Process) {
     holds.await.unwrap();
 }
 
+/// Commits without a pause until stopped; answers the number that comes next.
+async fn write_until(pool: PgPool, mut next: u64, stop: CancellationToken) -> u64 {
+    while !stop.is_cancelled() {
+        write(&pool, next, next + 7).await;
+        next += 7;
+    }
+    next
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_is_killed_loses_nothing() {
-    const KILLS: u64 = 5;
-    const MESSAGES: u64 = 2_000;
+    const KILLS: usize = 8;
     let (database, options) = (database().await, kafka_with_topic().await);
     let (consumer, logs) = (subscribe(&options), tempfile::tempdir().unwrap());
-    let mut received = Vec::new();
+    let (mut received, mut next) = (Vec::new(), 0);
     for kill in 0..KILLS {
         let mut child = spawn_child(&database, &options, &logs.path().join(format!("{kill}.log")));
         until_it_relays(&database.pool, &mut child).await;
-        let writer = tokio::spawn({
-            let pool = database.pool.clone();
-            async move { write(&pool, kill * MESSAGES, (kill + 1) * MESSAGES).await }
-        });
+        let stop = CancellationToken::new();
+        let writer = tokio::spawn(write_until(database.pool.clone(), next, stop.clone()));
         // In the middle of the stream, and not always at the same place.
-        received =
-            receive_more(&consumer, received, usize::try_from(kill * MESSAGES + 300 + 100 * kill).unwrap()).await;
+        received = receive_more(&consumer, received, usize::try_from(next).unwrap() + 150 + 37 * kill).await;
         child.kill().unwrap();
-        writer.await.unwrap();
-        // What it left is taken over by the next one, or by the survivor of the end.
+        stop.cancel();
+        next = writer.await.unwrap();
+        // What it left is taken over when its leases have run out.
         let (token, surviving) = run(relay(&database.pool, &options, &format!("survivor/{kill}")));
         until_empty(&database.pool).await;
-        received = receive_more(&consumer, received, usize::try_from((kill + 1) * MESSAGES).unwrap()).await;
+        received = receive_more(&consumer, received, usize::try_from(next).unwrap()).await;
         token.cancel();
         surviving.await.unwrap();
     }
     assert_order_per_key(&received);
     let numbers: BTreeSet<_> = received.iter().map(|(_, number, _)| *number).collect();
-    assert!(numbers.into_iter().eq(0..KILLS * MESSAGES));
+    assert!(numbers.into_iter().eq(0..next));
 }
 
 #[tokio::test]

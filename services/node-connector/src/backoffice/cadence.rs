@@ -1,4 +1,4 @@
-//! When pagoPA's registry is read again (architecture.md 5.5): at once after a change, then 1 s doubling to 10 minutes while
+//! When pagoPA's registry is read again (ARCHITECTURE.md 3.5): at once after a change, then 1 s doubling to 10 minutes while
 //! something waits, then daily.
 
 use std::time::Duration;

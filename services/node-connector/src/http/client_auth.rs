@@ -1,4 +1,4 @@
-//! Which client certificates are the node's (architecture.md section 6, "Towards the node"; pagopa.md 6.1).
+//! Which client certificates are the node's (ARCHITECTURE.md 6.3; pagopa.md 6.1).
 //!
 //! The node shows a public certificate and a chain of that leaf alone, and replaces it yearly within days. So the bundle may hold
 //! leaf certificates (pinned: these and no others, within their validity) and authorities (intermediates too: the chain that comes

@@ -1,4 +1,4 @@
-//! The two listeners: mutual TLS for the node, plain HTTP on loopback for development (architecture.md 11.13).
+//! The two listeners: mutual TLS for the node, plain HTTP on loopback for development (ARCHITECTURE.md 6.3).
 //!
 //! HTTP/1.1 with keep-alive: the node's forwarder keeps two connections per route, so an idle one must live for a minute at least.
 

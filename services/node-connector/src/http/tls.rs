@@ -1,4 +1,4 @@
-//! Certificate, key and accepted clients of the listener for the node, reloaded when their files change (architecture.md section 4):
+//! Certificate, key and accepted clients of the listener for the node, reloaded when their files change (ARCHITECTURE.md 3.7):
 //! the node's certificate is replaced yearly within days, and no restart may be needed for it.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

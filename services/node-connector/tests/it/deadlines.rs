@@ -1,4 +1,4 @@
-//! 1.8 s in all for verify and get, with a retry on another replica of tenant (architecture.md section 6).
+//! 1.8 s in all for verify and get, with a retry on another replica of tenant (ARCHITECTURE.md 5.3).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The listener for the node: who is let in (architecture.md section 6, "Towards the node").
+//! The listener for the node: who is let in (ARCHITECTURE.md 6.3).
 
 use std::{path::PathBuf, time::Duration};
 

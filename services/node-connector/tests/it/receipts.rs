@@ -1,4 +1,4 @@
-//! Receipts: committed, judged, answered (architecture.md 5.3).
+//! Receipts: committed, judged, answered (ARCHITECTURE.md 4.4).
 
 use std::time::Duration;
 

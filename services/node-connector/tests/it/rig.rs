@@ -51,7 +51,7 @@ pub(crate) struct Node {
     pub(crate) readiness: Readiness,
     pub(crate) http: reqwest::Client,
     token: CancellationToken,
-    task: Option<JoinHandle<()>>,
+    task: Option<JoinHandle<Result<(), fiorino_node_connector::Error>>>,
     /// Of a replica that is to crash: everything it runs goes with it.
     runtime: Option<Runtime>,
 }
@@ -152,7 +152,7 @@ impl Node {
     /// As a rollout does.
     pub(crate) async fn stop(mut self) {
         self.token.cancel();
-        self.task.take().unwrap().await.unwrap();
+        self.task.take().unwrap().await.unwrap().unwrap();
     }
 
     /// As a crash does: nothing is drained, no lease is given back.

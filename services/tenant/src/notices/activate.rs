@@ -1,4 +1,4 @@
-//! Activations: what was answered to somebody who is about to pay, recorded before it is answered (architecture.md 5.2).
+//! Activations: what was answered to somebody who is about to pay, recorded before it is answered (ARCHITECTURE.md 4.3).
 
 use fiorino_domain::{case::CaseKind, institution::InstitutionCode, money::Cents, position::InstalmentState};
 use fiorino_kit::store;

@@ -1,4 +1,4 @@
-//! Whether a notice can be paid, and to which account numbers: pure (architecture.md 11.6, 11.14).
+//! Whether a notice can be paid, and to which account numbers: pure (ARCHITECTURE.md 4.7, 4.3).
 
 use fiorino_domain::{
     iban::Iban,

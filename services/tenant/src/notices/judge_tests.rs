@@ -1,4 +1,4 @@
-//! Every refusal of architecture.md 11.6 and 11.14, and the numbers that are answered.
+//! Every refusal of ARCHITECTURE.md 4.7, 4.3, and the numbers that are answered.
 
 use fiorino_domain::{
     date::LegalDate,

@@ -1,5 +1,5 @@
 //! The one statement behind verify and activate: wide notice rows by primary key with what the configuration says of them now
-//! (architecture.md 6, 11.7).
+//! (ARCHITECTURE.md 4.3).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What the configuration says at present of those who create positions: read by SQL, never from a copy (architecture.md section 4).
+//! What the configuration says at present of those who create positions: read by SQL, never from a copy (ARCHITECTURE.md 3.3).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Client references: what makes the creation of a position idempotent (architecture.md 5.6).
+//! Client references: what makes the creation of a position idempotent (ARCHITECTURE.md 4.1).
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
 //! What receipts do to instalments: pure. Every receipt counts once, none is refused, what is odd becomes a case
-//! (architecture.md 5.3, 11.5).
+//! (ARCHITECTURE.md 4.5, 4.6).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -229,7 +229,7 @@ impl<'a> Planner<'a> {
 // === impl Instalment ===
 
 impl Instalment {
-    /// A fact; facts are never refused (architecture.md 11.5).
+    /// A fact; facts are never refused (ARCHITECTURE.md 4.6).
     fn happens(&mut self, event: InstalmentEvent) -> Option<CaseKind> {
         let transition = next(self.state, event).ok()?;
         self.state = transition.state;

@@ -95,7 +95,7 @@ async fn a_change_divides_the_amount_anew_and_counts_the_version() {
     assert_eq!(detail["due_date"], json!([null, "2027-01-31"]));
 }
 
-/// 30 minutes from the activation, to the second (architecture.md 5.2).
+/// 30 minutes from the activation, to the second (ARCHITECTURE.md 4.3).
 #[tokio::test]
 async fn during_an_attempt_to_pay_a_change_needs_force() {
     let money = Money::start().await;

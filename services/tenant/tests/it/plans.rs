@@ -86,7 +86,7 @@ async fn verify_reads_by_key_alone() {
     }
 }
 
-/// Somebody who asks for one notice for ever makes it dearer for nobody (architecture.md 5.2).
+/// Somebody who asks for one notice for ever makes it dearer for nobody (ARCHITECTURE.md 4.3).
 #[tokio::test]
 async fn stored_attempts_cost_nothing() {
     let money = Money::start().await;

@@ -166,7 +166,7 @@ async fn amounts_are_compared_with_the_activation() {
     assert_eq!((kind.as_str(), &detail["expected_cents"], &detail["paid_cents"]), ("receipt_amount_differs", &10_000.into(), &12_000.into()));
 }
 
-/// Whatever became of the institution, its money is booked (architecture.md 3, 5.3).
+/// Whatever became of the institution, its money is booked (ARCHITECTURE.md 3, 4.5).
 #[rstest]
 #[case("update institution set phase = 3")]
 #[case("update institution set phase = 4")]

@@ -16,7 +16,7 @@ async fn bench() {
     };
     let mut last = (0.0, 0.0);
     let t = clock.monotonic();
-    let n = 10;
+    let n = 30;
     for b in 0..n {
         let positions = (0..1000).map(|at| position(&format!("b{b}-{at}"), &[&[10_000]])).collect();
         let request = CreatePositionsRequest { institution: money.institution().into(), positions };
@@ -28,12 +28,12 @@ async fn bench() {
     let t = clock.monotonic();
     let tasks = (0..64).map(|task| { let money = &money; async move {
         let mut out = Vec::new();
-        for at in 0..50 { out.extend(numbers(&money.create(position(&format!("s{task}-{at}"), &[&[10_000]])).await)); }
+        for at in 0..300 { out.extend(numbers(&money.create(position(&format!("s{task}-{at}"), &[&[10_000]])).await)); }
         out
     }});
     let navs: Vec<String> = join_all(tasks).await.into_iter().flatten().collect();
     let e: Duration = clock.monotonic() - t;
-    println!("single: {:.0}/s", 3200.0 / e.as_secs_f64());
+    println!("single: {:.0}/s", 19200.0 / e.as_secs_f64());
     let c = cpu().await; println!("   cpu pg {:.2}s self {:.2}s", c.0 - last.0, c.1 - last.1); last = c;
     let t = clock.monotonic();
     let tasks = (0..2).map(|lane: usize| { let (money, navs) = (&money, &navs); async move {

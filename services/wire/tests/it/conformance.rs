@@ -75,7 +75,7 @@ const EXAMPLES: &[&str] = &[
     "gestioneReceiptMb_11",
 ];
 
-/// Rules of architecture 5.3, 6 and 11.13 on receipts, by the tests of the node-connector.
+/// Rules of ARCHITECTURE.md 4.4, 5.3, 6.3 on receipts, by the tests of the node-connector.
 const RECEIPTS: [&str; 14] = [
     "raw_message_is_committed_before_the_answer",
     "equal_repetition_is_receipt_duplicata_and_kept",

@@ -9,7 +9,7 @@ use crate::{
     xsd,
 };
 
-/// Code, official text, and the columns verify, getPayment, sendRT, demand. The sendRT column is architecture 5.3's.
+/// Code, official text, and the columns verify, getPayment, sendRT, demand. The sendRT column is that of ARCHITECTURE.md 4.4.
 const CATALOGUE: [(&str, &str, [bool; 4]); 13] = [
     ("PAA_SINTASSI_EXTRAXSD", "Errore di sintassi extra XSD", [true, true, false, true]),
     ("PAA_SINTASSI_XSD", "Errore di sintassi XSD", [true, true, false, true]),
@@ -61,7 +61,7 @@ fn every_cell_of_the_catalogue() {
     }
 }
 
-/// A KO is final for the node (pagopa.md 2.7): what is not one of the two cases of architecture 5.3 cannot be said about a receipt.
+/// A KO is final for the node (pagopa.md 2.7): what is not one of the two cases of ARCHITECTURE.md 4.4 cannot be said about a receipt.
 #[rstest]
 fn a_receipt_is_never_refused_for_its_content(
     #[values(FaultCode::Semantica, FaultCode::SystemError, FaultCode::SintassiXsd, FaultCode::SintassiExtraXsd)]

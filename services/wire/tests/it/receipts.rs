@@ -1,4 +1,4 @@
-//! Receipts are taken as they come: what makes one readable, what is kept of an odd one (architecture 5.3).
+//! Receipts are taken as they come: what makes one readable, what is kept of an odd one (ARCHITECTURE.md 4.4).
 
 use fiorino_wire::{EntityKind, Limits, Outcome, ReadError, ReceiptMessage, Rule, Version, read_receipt};
 use rstest::rstest;
