@@ -44,11 +44,11 @@ use crate::{schema, status::ObjectStatus};
 )]
 pub struct IbanSpec {
     /// Holder of the account, as registered at the bank. Example: `Comune di Fontechiara`.
-    #[schemars(length(min = 1, max = 140))]
+    #[schemars(schema_with = "schema::text_140")]
     pub holder: String,
     /// The account's numbers over time: each is used from its `validFrom`, once pagoPA shows it enabled. Entries are never
     /// removed or edited, only withdrawn. Example: `[{validFrom: 2026-01-01, iban: IT60X0542811101000000123456}]`.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 50))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["validFrom".into()]))]
     pub numbers: Vec<AccountNumber>,
     /// Whether services of other institutions may name this account as a beneficiary's. Example: `true`.

@@ -64,11 +64,11 @@ pub struct InstitutionSpec {
     #[schemars(length(min = 1, max = 40), regex(pattern = "^[A-Za-z0-9_]+$"))]
     pub ipa_code: Option<String>,
     /// Legal name, as it stands on notices and at PSPs. Example: `Comune di Fontechiara`.
-    #[schemars(length(min = 1, max = 140))]
+    #[schemars(schema_with = "schema::text_140")]
     pub legal_name: String,
     /// Office that is named beside the institution on notices and at PSPs. Example: `Ufficio tributi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 140))]
+    #[schemars(schema_with = "schema::text_140")]
     pub office_name: Option<String>,
     /// What the institution is. One of: Municipality, UnionOfMunicipalities, Province, MetropolitanCity, Region,
     /// HealthAuthority, School, University, Chamber, Ministry, PublicCompany, Other. Example: `Municipality`.

@@ -7,9 +7,14 @@ pub(crate) fn fiscal_code(_: &mut SchemaGenerator) -> Schema {
     text(11, "^[0-9]{11}$")
 }
 
-/// A legal date; the API server checks that the day exists.
+/// A legal date, 1900 to 2999; the API server checks that the day exists.
 pub(crate) fn date(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "date", "maxLength": 10})
+    json_schema!({"type": "string", "format": "date", "maxLength": 10, "pattern": "^(19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}$"})
+}
+
+/// 1 to 140 characters that a message to the node can carry: not only spaces, no control characters (stText140).
+pub(crate) fn text_140(_: &mut SchemaGenerator) -> Schema {
+    text(140, r"^[^\p{Cc}]*[^\p{Cc}\s][^\p{Cc}]*$")
 }
 
 /// An instant, RFC 3339.

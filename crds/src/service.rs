@@ -81,11 +81,11 @@ pub struct PaymentServiceSpec {
 #[serde(rename_all = "camelCase")]
 pub struct LocalizedText {
     /// Italian: on notices, at PSPs and on the portal. Example: `Mensa scolastica`.
-    #[schemars(length(min = 1, max = 140))]
+    #[schemars(schema_with = "schema::text_140")]
     pub it: String,
     /// English, on the portal; absent = the Italian text. Example: `School canteen`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 140))]
+    #[schemars(schema_with = "schema::text_140")]
     pub en: Option<String>,
 }
 

@@ -165,6 +165,13 @@ async fn what_is_required_or_malformed_is_refused() -> Result<()> {
             "spec.numbers[0].iban",
         ),
         ("Iban", spec(json!({"numbers": []})), "spec.numbers"),
+        (
+            "Iban",
+            spec(json!({"numbers": [number("1899-12-31", "IT70C0998877665000000104233")]})),
+            "spec.numbers[0].validFrom",
+        ),
+        ("CreditorInstitution", spec(json!({"legalName": "Comune di\nRoccafiorina"})), "spec.legalName"),
+        ("PaymentService", spec(json!({"title": {"it": "  "}})), "spec.title.it"),
         ("Iban", json!({"metadata": {"name": "a".repeat(64)}}), "metadata.name: Too long"),
         ("PaymentService", spec(json!({"taxonomyCode": "5/0101101IM/"})), "spec.taxonomyCode"),
         ("PaymentService", spec(json!({"code": "mensa"})), "spec.code"),

@@ -124,8 +124,8 @@ impl Executor {
         let outcome = api.patch_status(&subject.name, &params, &Patch::Apply(&body)).await;
         self.metrics.patched(outcome.is_ok());
         match outcome {
-            Ok(_) => {
-                self.memory.wrote(&subject, status);
+            Ok(written) => {
+                self.memory.wrote(&subject.uid, status, &written.resource_version().unwrap_or_default());
                 Ok(())
             }
             // The object went meanwhile.

@@ -10,7 +10,7 @@ use fiorino_proto::config::v1::{ApplyBundleResponse, ApplyResult};
 use prost::bytes::Bytes;
 use serde_json::Value;
 
-use super::{bundle::Bundle, subject::Subject};
+use super::bundle::Bundle;
 
 /// How tenant answered the last bundle of an institution.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +44,10 @@ pub struct Memory {
     told: Mutex<HashMap<String, String>>,
 }
 
-/// A status that was written when the object had `version`: until the watch brings the next one, this is the object's status.
+/// A status whose writing gave the object `version`: until the watch brings that one, this is the object's status.
 #[derive(Debug, Clone)]
 struct Written {
-    version: String,
+    version: u64,
     status: Value,
 }
 
@@ -105,23 +105,24 @@ impl Memory {
         lock(&self.institutions).insert(uid.to_owned(), answer);
     }
 
-    /// Notes a status that was just written to `subject`.
-    pub fn wrote(&self, subject: &Subject, status: Value) {
-        let written = Written { version: subject.resource_version.clone(), status };
-        lock(&self.written).insert(subject.uid.clone(), written);
+    /// Notes a status; `version` is that of the object once it was written.
+    pub fn wrote(&self, uid: &str, status: Value, version: &str) {
+        if let Ok(version) = version.parse() {
+            lock(&self.written).insert(uid.to_owned(), Written { version, status });
+        }
     }
 
-    /// The status that was written to this version of the object, if the watch has not brought it back yet.
-    pub fn written(&self, uid: &str, resource_version: &str) -> Option<Value> {
+    /// The status of an object that was read at `version`, where the watch has not brought back yet what was written. (Versions of one
+    /// object are numbers that grow: Kubernetes API conventions, since 1.35.)
+    pub fn written(&self, uid: &str, version: &str) -> Option<Value> {
+        let read: u64 = version.parse().ok()?;
         let mut written = lock(&self.written);
-        match written.get(uid) {
-            Some(entry) if entry.version == resource_version => Some(entry.status.clone()),
-            Some(_) => {
-                written.remove(uid);
-                None
-            }
-            None => None,
+        let entry = written.get(uid)?;
+        if read < entry.version {
+            return Some(entry.status.clone());
         }
+        written.remove(uid);
+        None
     }
 
     /// Whether this is news about an object that cannot be read.

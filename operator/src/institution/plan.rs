@@ -120,7 +120,8 @@ fn deletion(institution: &CreditorInstitution, held: bool) -> Vec<Step> {
             action: "Release".to_owned(),
             note: format!("the annotation {RELEASE} let the manifest go although tenant may not know of it"),
         };
-        return vec![Step::RemoveFinalizer, Step::PublishEvent(notice)];
+        // Told first: with the finalizer the object goes.
+        return vec![Step::PublishEvent(notice), Step::RemoveFinalizer];
     }
     vec![Step::MarkUnmanaged, Step::RemoveFinalizer]
 }

@@ -17,7 +17,7 @@ const FRESH: Duration = Duration::from_secs(30);
 /// How long an absence is believed: whoever creates the Secret next wants to see it taken.
 const ABSENT: Duration = Duration::from_secs(2);
 /// Longest key; pagoPA's have 32 characters.
-const VALUE_MAX_BYTES: usize = 1_024;
+const VALUE_MAX_BYTES: usize = 512;
 
 /// A value, or in words why there is none.
 pub type Value = Result<SecretString, Problem>;

@@ -25,6 +25,9 @@ use super::{
 };
 use crate::{config::Environment, seal::SealKey};
 
+/// Accounts and services of one institution, as tenant takes them.
+const CHILDREN_MAX: usize = 2_000;
+
 /// What holds for every institution of the platform.
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -57,6 +60,7 @@ pub fn validate(snapshot: &Snapshot, rules: &Rules) -> Validated {
     accounts::accounts(snapshot, &mut report, &mut children);
     services::services(snapshot, rules, &mut report, &mut children);
     unreadable(snapshot, &mut report, &mut children);
+    bounded(&children, &mut report);
     let bundle = (!report.institution_is_wrong()).then(|| Bundle {
         institution: resource(snapshot),
         children: children.resources,
@@ -145,6 +149,19 @@ fn hostnames(snapshot: &Snapshot, rules: &Rules, report: &mut Report) {
                 remedy: format!("choose a name under {}", rules.allowed_hostnames.join(" or ")),
             });
         }
+    }
+}
+
+/// Tenant takes so many children at once.
+fn bounded(children: &Children, report: &mut Report) {
+    let count = children.resources.len() + children.keep.len();
+    if count > CHILDREN_MAX {
+        report.institution(&Complaint {
+            reason: Reason::InvalidField,
+            field: "spec.profiles".to_owned(),
+            problem: format!("{count} accounts and services, {CHILDREN_MAX} are allowed"),
+            remedy: "remove a profile or services".to_owned(),
+        });
     }
 }
 

@@ -131,7 +131,10 @@ impl<K: Kind> Merge<K> {
     /// Brings the store up to date and tells what changed.
     fn apply(&mut self, index: usize, event: Event<Guarded<K>>) -> Vec<Arc<Guarded<K>>> {
         match event {
-            Event::Init => self.lists[index].objects.clear(),
+            Event::Init => {
+                self.lists[index].objects.clear();
+                self.lists[index].done = false;
+            }
             Event::InitApply(object) => self.lists[index].objects.push(object),
             Event::InitDone => return self.listed(index),
             // Another namespace has not listed yet: what comes meanwhile belongs to this one's list.
@@ -246,6 +249,19 @@ mod tests {
         assert_eq!(names(&whole), ["one", "three", "two"]);
         let one = whole.iter().find(|object| object.name_any() == "one").unwrap();
         assert_eq!(one.meta().generation, Some(2));
+    }
+
+    #[test]
+    fn a_namespace_that_lists_again_is_waited_for() {
+        let mut merge = merge(&["a", "b"]);
+        merge.apply(0, Event::Init);
+        merge.apply(0, Event::InitApply(station("a", "one", 1, "1")));
+        merge.apply(0, Event::InitDone);
+        merge.apply(0, Event::Init);
+        merge.apply(1, Event::Init);
+        assert!(merge.apply(1, Event::InitDone).is_empty(), "one is not there yet");
+        merge.apply(0, Event::InitApply(station("a", "one", 1, "2")));
+        assert_eq!(names(&merge.apply(0, Event::InitDone)), ["one"]);
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn names(steps: &[Step]) -> Vec<&'static str> {
 #[case::deleted(World::new().held().delete(), &["MarkUnmanaged", "RemoveFinalizer"])]
 #[case::deleted_while_paused(World::new().held().annotate("fiorino.dev/paused").delete(), &["MarkUnmanaged", "RemoveFinalizer"])]
 #[case::deleted_while_wrong(World { bundle: None, ..World::new() }.held().delete(), &["MarkUnmanaged", "RemoveFinalizer"])]
-#[case::released(World::new().held().annotate("fiorino.dev/release").delete(), &["RemoveFinalizer", "PublishEvent"])]
+#[case::released(World::new().held().annotate("fiorino.dev/release").delete(), &["PublishEvent", "RemoveFinalizer"])]
 #[case::release_without_deletion(World::new().held().annotate("fiorino.dev/release"), &["ApplyBundle"])]
 fn the_steps(#[case] world: World, #[case] expected: &[&str]) {
     assert_eq!(names(&world.plan()), expected);

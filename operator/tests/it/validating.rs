@@ -110,6 +110,10 @@ fn a_wrong_institution_is_held_back(#[case] break_it: Break, #[case] reason: Rea
     |it: &mut Snapshot| it.ibans = vec![iban("tesoreria", json!([{"validFrom": "2026-01-01", "iban": WRONG_IBAN}]))],
     SubjectKind::Iban, &["uid-tesoreria"], Reason::InvalidField,
     "spec.numbers[0].iban: the check digits of the iban do not fit: compare it with the bank's letter: withdraw the entry of 2026-01-01 (withdrawn: true) and add the right number with another validFrom")]
+#[case::nothing_left(
+    |it: &mut Snapshot| it.ibans = vec![iban("tesoreria", json!([{"validFrom": "2026-01-01", "iban": WRONG_IBAN, "withdrawn": true}]))],
+    SubjectKind::Iban, &["uid-tesoreria"], Reason::InvalidField,
+    "spec.numbers: every number is withdrawn and wrong: add the right number with another validFrom")]
 #[case::account(|it: &mut Snapshot| it.services = vec![service("mensa", json!({"code": "MENSA", "account": "scuola"}))],
     SubjectKind::PaymentService, &["uid-mensa", "uid-roccafiorina/MENSA"], Reason::InvalidReference,
     "spec.account: Iban scuola does not exist in this namespace: create it or name another")]

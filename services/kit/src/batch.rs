@@ -147,7 +147,7 @@ where
         }
     }
 
-    /// Whoever stopped waiting meanwhile is passed over, so that his deadline bounds how long the others are held up.
+    /// Those who stopped waiting meanwhile are passed over, so that their deadlines bound how long the others are held up.
     async fn serve_singly(&self, batch: Vec<Waiting<Req, Res, E>>) {
         for waiting in batch.into_iter().filter(|waiting| !waiting.answer.is_closed()) {
             let alone = self.attempt(vec![waiting.request.clone()]).instrument(waiting.caller.clone()).await;

@@ -60,7 +60,7 @@ pub struct TelemetryOptions {
     /// OTLP gRPC endpoint for traces and metrics, e.g. `http://collector:4317`; absent: nothing is exported
     #[arg(long, env = "FIORINO_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
-    /// Share of new traces that are recorded, 0.0 to 1.0; a trace that somebody else began keeps his decision
+    /// Share of new traces that are recorded, 0.0 to 1.0; a trace that begun elsewhere keeps the decision made there
     #[arg(long, env = "FIORINO_TRACE_RATIO", default_value_t = 0.05, value_parser = ratio)]
     pub trace_ratio: f64,
     /// How log lines look

@@ -1,6 +1,6 @@
 //! Traces and metrics over OTLP gRPC, metrics at `/metrics`, logs on standard error (ARCHITECTURE.md 6.1).
 //!
-//! Sampling is parent-based: whoever begins a trace decides by `--trace-ratio`, everybody after him follows. Everything that waits
+//! Sampling is parent-based: whoever begins a trace decides by `--trace-ratio`, every later part follows. Everything that waits
 //! to be exported is bounded; when the collector is away the oldest spans are kept and newer ones dropped, never the service's work.
 
 mod gate;

@@ -65,7 +65,7 @@ pub(crate) fn inject_span(span: &Span, headers: &mut ::http::HeaderMap) {
     TraceContextPropagator::new().inject_context(&span.context(), &mut HeadersMut(headers));
 }
 
-/// Makes `span` a child of the caller, if he told his trace.
+/// Makes `span` a child of the caller, if it told its trace.
 pub(crate) fn set_parent_from_headers(span: &Span, headers: &::http::HeaderMap) {
     adopt(span, extract(&Headers(headers)));
 }

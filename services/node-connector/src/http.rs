@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Extension, Router,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     response::Response,
     routing::post,
 };
@@ -39,6 +39,9 @@ use crate::{
     receipts::{Arrival, Decision, Receipts},
     refused::Refused,
 };
+
+/// Characters of a caller's text that are kept.
+const TEXT_MAX: usize = 255;
 
 /// How much of each class is in work at once, and how long it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,12 +108,13 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
 
 async fn call(
     State(front): State<Arc<Front>>,
-    Path(path_station): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     Extension(caller): Extension<Caller>,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let Ok(Path(path_station)) = path else { return not_found().await };
     let started = front.clock.monotonic();
     let span = Span::current();
     let answer = front.answer(&path_station, caller, &request_id, &headers, body).await;
@@ -298,12 +302,17 @@ impl Call {
 
     fn arrival(self, body: Bytes) -> Arrival {
         Arrival {
-            peer: self.caller.name.to_string(),
+            peer: printable(&self.caller.name),
             request_id: self.request_id.to_string(),
-            path_station: self.path_station,
+            path_station: printable(&self.path_station),
             charset: self.charset,
             body,
             deadline: self.deadline,
         }
     }
+}
+
+/// What the inbox keeps of a text that the caller chose freely: PostgreSQL's text has no NUL, and nobody needs the rest.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(TEXT_MAX).collect()
 }

@@ -48,6 +48,9 @@ const WRITE_LIMIT: Duration = Duration::from_millis(1_200);
 /// What is left to tenant for judging at least, once the message is committed.
 const ASK_MIN: Duration = Duration::from_millis(300);
 
+/// Why a receipt waits.
+const UNKNOWN: &str = "the addressee is unknown and cannot be asked for now";
+
 /// Takes receipts in; one per process.
 #[derive(Debug)]
 pub(crate) struct Receipts {
@@ -202,29 +205,26 @@ impl Receipts {
         Decision::Accepted
     }
 
-    /// A repetition: a duplicate only when the node had its final answer.
+    /// A repetition: a duplicate only when the node had its final answer, and that was not a refusal.
     async fn repeated(&self, new: &NewReceipt, row: &Row, address: &Address, deadline: Duration) -> Decision {
-        let undecided = row.waiting || row.refusal.is_some();
-        if undecided && !new.judged {
-            return self.judge_again(new, row, address, deadline).await;
+        let finding = new.findings.iter().find(|kind| **kind == CaseKind::ReceiptNotAssociated).copied();
+        match (row.refusal.is_some(), row.waiting, new.judged) {
+            (true, _, true) => self.accept_again(new, deadline).await,
+            (true, _, false) => self.judge_again(new, address, deadline).await,
+            (false, true, true) => self.accept(&new.key, row.version, finding, deadline).await,
+            (false, true, false) => self.judge(new, row.version, address, deadline).await,
+            (false, false, _) if row.answered => Decision::Refused(Refused::new(FaultCode::ReceiptDuplicata)),
+            // Judged while the node was away.
+            (false, false, _) => self.accept(&new.key, row.version, None, deadline).await,
         }
-        if row.refusal.is_some() {
-            return self.accept_again(new, deadline).await;
-        }
-        if undecided || !row.answered {
-            return self.accept(&new.key, row.version, None, deadline).await;
-        }
-        Decision::Refused(Refused::new(FaultCode::ReceiptDuplicata))
     }
 
-    async fn judge_again(&self, new: &NewReceipt, row: &Row, address: &Address, deadline: Duration) -> Decision {
-        if row.refusal.is_none() {
-            return self.judge(new, row.version, address, deadline).await;
-        }
+    /// It was refused, and the addressee is still unknown here: it may have become ours.
+    async fn judge_again(&self, new: &NewReceipt, address: &Address, deadline: Duration) -> Decision {
         match self.ask(address, deadline).await {
             Verdict::Ours { .. } => self.accept_again(new, deadline).await,
             Verdict::NeverOurs(stranger) => Decision::Refused(Refused::stranger(stranger)),
-            Verdict::Away => Decision::Later("the addressee is unknown and cannot be asked for now"),
+            Verdict::Away => Decision::Later(UNKNOWN),
         }
     }
 
@@ -247,7 +247,7 @@ impl Receipts {
                     Err(NotWritten(reason)) => Decision::Later(reason),
                 }
             }
-            Verdict::Away => Decision::Later("the addressee is unknown and cannot be asked for now"),
+            Verdict::Away => Decision::Later(UNKNOWN),
         }
     }
 

@@ -43,6 +43,14 @@ fn account(iban: &Iban, judged: &mut Judged) -> Option<AccountSpec> {
             }),
         }
     }
+    if numbers.is_empty() && judged.errors.is_empty() {
+        judged.error(&Complaint {
+            reason: Reason::InvalidField,
+            field: "spec.numbers".to_owned(),
+            problem: "every number is withdrawn and wrong".to_owned(),
+            remedy: "add the right number with another validFrom".to_owned(),
+        });
+    }
     numbers.sort_by(|left, right| left.valid_from.cmp(&right.valid_from));
     let spec = AccountSpec { name: iban.name_any(), holder: iban.spec.holder.clone(), numbers };
     judged.errors.is_empty().then_some(spec)

@@ -76,7 +76,7 @@ impl Guard {
         if allowed {
             return Ok(());
         }
-        let caller = if caller.is_empty() { "a caller without a DNS name in his certificate" } else { caller };
+        let caller = if caller.is_empty() { "a caller without a DNS name in its certificate" } else { caller };
         tracing::warn!(method, caller, "call refused");
         Err(Status::permission_denied(format!("{method} is not allowed to {caller}")))
     }

@@ -81,7 +81,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn everybody_gets_his_own_answer(
+    fn each_request_gets_its_own_answer(
         requests in prop::collection::vec(0_u32..10_000, 1..200), lanes in 1_usize..4, max_batch in 1_usize..20,
     ) {
         let work = Work::new(Semaphore::MAX_PERMITS);

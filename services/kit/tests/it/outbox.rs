@@ -216,7 +216,7 @@ async fn write_until(pool: PgPool, mut next: u64, stop: CancellationToken) -> u6
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_is_killed_loses_nothing() {
-    const KILLS: usize = 8;
+    const KILLS: usize = 4;
     let (database, options) = (database().await, kafka_with_topic().await);
     let (consumer, logs) = (subscribe(&options), tempfile::tempdir().unwrap());
     let (mut received, mut next) = (Vec::new(), 0);

@@ -18,8 +18,8 @@ const BATCH_BYTES_MAX: i64 = 16 * 1024 * 1024;
 const ALONE_MAX: i64 = 16;
 /// Longest pause of a row that tenant refused alone.
 const DEFER_MAX: Duration = Duration::from_mins(10);
-/// Longest wait for an answer of the database.
-const QUERY_LIMIT: Duration = Duration::from_secs(10);
+/// Longest wait for an answer of the database: its own statement timeout is shorter.
+const QUERY_LIMIT: Duration = Duration::from_secs(6);
 /// Characters of the last error that are kept.
 const ERROR_MAX: usize = 200;
 
@@ -167,9 +167,9 @@ impl Queue {
     pub(super) async fn backlog(&self) -> sqlx::Result<Backlog> {
         let told = sqlx::query_as(
             "select coalesce(extract(epoch from now() - (
-                    select min(oldest.at) from generate_series(0, 15) shard cross join lateral (
+                    select min(oldest.at) from generate_series(0, 15) every (shard) cross join lateral (
                         select next_attempt_at as at from receipt_inbox
-                        where state = 'ready' and attempts = 0 and receipt_inbox.shard = shard::smallint
+                        where state = 'ready' and attempts = 0 and receipt_inbox.shard = every.shard::smallint
                         order by next_attempt_at limit 1
                     ) oldest
                 )), 0)::float8,

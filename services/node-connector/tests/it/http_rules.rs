@@ -33,6 +33,7 @@ async fn only_post_is_allowed(#[case] method: Method) {
 #[case("/node/v1")]
 #[case("/node/v2/88888888888_01")]
 #[case("/node/v1/88888888888_01/more")]
+#[case("/node/v1/%ff")]
 #[tokio::test]
 async fn other_paths_are_not_found(#[case] path: &str) {
     let (_rig, node) = Rig::with_node().await;

@@ -318,9 +318,40 @@ async fn database_away_is_503(#[case] line: Line) {
 }
 
 #[tokio::test]
-async fn path_that_differs_from_the_body_is_only_a_case() {
+async fn after_a_failover_connections_that_hang_are_given_up() {
+    let rig = Rig::start().await;
+    let (proxy, url) = Proxy::before_database(&rig.db.url).await;
+    let mut options = rig.options("node-connector-0");
+    options.database = crate::rig::as_runtime(&url, &url);
+    // One hanging connection is a whole pool.
+    options.database.database_pool_max = 1;
+    let node = Node::start(options, fiorino_node_connector::Tuning::default()).await;
+    node.ready().await;
+    send(&node, &Receipt::new(&rig.names, "r0")).await.assert_ok();
+    applied(&rig, "r0", 1).await;
+    proxy.set(Line::FailedOver);
+    eventually(SOON, async || {
+        let reply = send(&node, &Receipt::new(&rig.names, "r1")).await;
+        ensure!(reply.status == 200, "{}", reply.body);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    eventually(Duration::from_secs(30), async || {
+        ensure!(rig.tenant.script().applied_ids() == ["r0", "r1"], "the dispatcher hangs");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[rstest]
+#[case::another_station("88888888888_77")]
+#[case::not_printable("8888%008888_%0a")]
+#[tokio::test]
+async fn path_that_differs_from_the_body_is_only_a_case(#[case] path: &str) {
     let (rig, node) = Rig::with_node().await;
-    node.call("88888888888_77", Receipt::new(&rig.names, "r1").write()).await.assert_ok();
+    node.call(path, Receipt::new(&rig.names, "r1").write()).await.assert_ok();
     assert_eq!(applied(&rig, "r1", 1).await[0].findings, ["receipt_path_mismatch"]);
 }
 

@@ -83,9 +83,9 @@ enum Verdict {
     Invalid(String),
 }
 
-struct Planner<'a> {
+struct Planner<'a, 'c> {
     bundle: &'a Bundle,
-    current: &'a Current,
+    current: &'c Current,
     known: Known,
     verdicts: HashMap<&'a str, Verdict>,
 }
@@ -102,7 +102,7 @@ impl Row {
 
 impl<'a> Plan<'a> {
     /// Compares.
-    pub(super) fn new(bundle: &'a Bundle, current: &'a Current) -> Self {
+    pub(super) fn new(bundle: &'a Bundle, current: &Current) -> Self {
         let known = Known { brokers: current.brokers.clone(), stations: current.stations.clone(), ..Known::default() };
         let mut planner = Planner { bundle, current, known, verdicts: HashMap::new() };
         planner.judge_all();
@@ -117,7 +117,7 @@ impl<'a> Plan<'a> {
 
 // === impl Planner ===
 
-impl<'a> Planner<'a> {
+impl<'a> Planner<'a, '_> {
     /// Judges in the order of dependence, so that each finds what it may name.
     fn judge_all(&mut self) {
         for kind in [
@@ -287,3 +287,6 @@ fn takes_over(write: &Write<'_>, row: &Row) -> bool {
 pub(super) fn outcome(item: &Item, result: ApplyResult, message: &str) -> ResourceOutcome {
     ResourceOutcome { uid: item.resource.uid.clone(), result: result.into(), message: message.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

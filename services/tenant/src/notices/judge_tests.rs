@@ -31,7 +31,12 @@ fn transfer(id: u8, to: Option<StoredBeneficiary>) -> StoredTransfer {
 }
 
 fn province(iban: &str) -> StoredBeneficiary {
-    StoredBeneficiary { code: code("80001234567"), name: "Provincia".to_owned(), iban: iban.to_owned(), postal: iban == POSTAL }
+    StoredBeneficiary {
+        code: code("80001234567"),
+        name: "Provincia".to_owned(),
+        iban: iban.to_owned(),
+        postal: iban == POSTAL,
+    }
 }
 
 fn found() -> Found {
@@ -146,7 +151,8 @@ fn an_own_transfer_needs_a_number_and_others_do_not() {
 fn a_beneficiary_is_paid_to_the_number_that_the_service_names_today() {
     let named = |taxonomy: &str| {
         let taxonomy_code = TaxonomyCode::parse(taxonomy).unwrap();
-        let present = Beneficiary { fiscal_code: code("80001234567"), taxonomy_code, iban: POSTAL.to_owned(), postal: true };
+        let present =
+            Beneficiary { fiscal_code: code("80001234567"), taxonomy_code, iban: POSTAL.to_owned(), postal: true };
         let found = changed(|_, notice| notice.beneficiaries = vec![present]);
         let payable = judge(&found, now()).unwrap_or_else(|refusal| panic!("{refusal:?}"));
         payable.transfers()[1].iban.clone()

@@ -1,10 +1,12 @@
 //! New positions, many at a time: a constant number of statements for a batch, whoever its callers are.
 //!
 //! ```text
-//!  facts -> known references -> plan (pure) -> numbers -> one transaction: facts unchanged? references, positions, notices
-//!                 |                                              |
-//!                 +--> replay, or ALREADY_EXISTS                 +--> somebody was faster: what is undecided goes round again
+//!  known references -> plan (pure) -> numbers -> one transaction: configuration unchanged? references, positions, notices
+//!        +--> replay, or ALREADY_EXISTS
 //! ```
+//! The first round plans with the configuration as it was read before, and believes that issued numbers are free; the transaction tells
+//! if that was wrong. What it does not settle goes round again with care: the configuration is read, numbers are looked up, and what
+//! cannot be created is refused.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     draft::Draft,
-    facts::{self, Facts},
+    facts::{self, Cache, Facts},
     plan::{self, Asked, Planned},
     references::{self, Known, Reference},
     write::{self, New, Written},
@@ -63,6 +65,16 @@ pub(super) struct Creator {
     environment: String,
     clock: Clock,
     issuer: Issuer,
+    facts: Cache,
+}
+
+/// How a round goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// As if nothing had changed and nobody else used our numbers.
+    Hopeful,
+    /// Everything is read anew; what cannot be created is refused.
+    Careful,
 }
 
 /// A batch on its way: an outcome per item as soon as it is decided.
@@ -83,7 +95,7 @@ struct Plan {
 
 impl Creator {
     pub(super) fn new(pool: PgPool, environment: String, clock: Clock) -> Self {
-        Self { issuer: Issuer::new(pool.clone()), pool, environment, clock }
+        Self { issuer: Issuer::new(pool.clone()), facts: Cache::default(), pool, environment, clock }
     }
 
     /// Creates what can be created; each item has its own outcome, in the order of the items.
@@ -98,17 +110,16 @@ impl Creator {
             if open.is_empty() {
                 break;
             }
-            // After a collision numbers are looked up before they are used.
-            self.round(&mut batch, &open, round > 0).await?;
+            self.round(&mut batch, &open, if round == 0 { Mode::Hopeful } else { Mode::Careful }).await?;
         }
         batch.settle_followers();
         Ok(batch.outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(Error::Interrupted))).collect())
     }
 
-    async fn round(&self, batch: &mut Batch<'_>, open: &[usize], careful: bool) -> Result<()> {
-        let plans = self.plan(batch, open).await?;
-        let plans = self.refuse_taken(batch, plans).await?;
-        let plans = self.number(batch, plans, careful).await?;
+    async fn round(&self, batch: &mut Batch<'_>, open: &[usize], mode: Mode) -> Result<()> {
+        let plans = self.plan(batch, open, mode).await?;
+        let plans = self.refuse_taken(batch, plans, mode).await?;
+        let plans = self.number(batch, plans, mode).await?;
         if plans.is_empty() {
             return Ok(());
         }
@@ -125,13 +136,8 @@ impl Creator {
     }
 
     /// Decides what was created before, and plans the rest.
-    async fn plan(&self, batch: &mut Batch<'_>, open: &[usize]) -> Result<Vec<Plan>> {
-        let wanted: Vec<_> = open
-            .iter()
-            .map(|place| &batch.items[*place])
-            .map(|item| (item.institution, item.draft.service_code.as_str()))
-            .collect();
-        let facts = facts::read(&mut *self.pool.acquire().await?, &self.environment, &wanted).await?;
+    async fn plan(&self, batch: &mut Batch<'_>, open: &[usize], mode: Mode) -> Result<Vec<Plan>> {
+        let facts = self.facts(open.iter().map(|place| batch.items[*place].institution), mode).await?;
         let references: HashMap<_, _> = (open.iter().copied())
             .filter_map(|place| {
                 Some((place, batch.items[place].reference(facts.get(&batch.items[place].institution)?)))
@@ -141,27 +147,46 @@ impl Creator {
         let now = self.clock.now();
         let mut plans = Vec::with_capacity(open.len());
         for (place, item) in open.iter().map(|place| (*place, &batch.items[*place])) {
-            let asked = Asked { path: &item.path, client: &item.client, id: Uuid::now_v7(), now };
-            let outcome = match facts.get(&item.institution).zip(references.get(&place)) {
-                None => Err(facts::unknown_institution(item.institution)),
-                Some((facts, reference)) => match known.get(reference) {
-                    Some(known) => replay(item, known),
-                    None => match plan::plan(&asked, &item.draft, facts) {
-                        Ok(planned) => {
-                            plans.push(Plan { place, reference: reference.clone(), planned: Box::new(planned) });
-                            continue;
-                        }
-                        Err(error) => Err(error),
-                    },
-                },
+            let Some((facts, reference)) = facts.get(&item.institution).zip(references.get(&place)) else {
+                batch.refuse(place, facts::unknown_institution(item.institution), mode);
+                continue;
             };
-            batch.outcomes[place] = Some(outcome);
+            if let Some(known) = known.get(reference) {
+                batch.outcomes[place] = Some(replay(item, known));
+                continue;
+            }
+            let asked = Asked { path: &item.path, client: &item.client, id: Uuid::now_v7(), now };
+            match plan::plan(&asked, &item.draft, facts) {
+                Ok(planned) => plans.push(Plan { place, reference: reference.clone(), planned: Box::new(planned) }),
+                Err(error) => batch.refuse(place, error, mode),
+            }
         }
         Ok(plans)
     }
 
+    async fn facts(
+        &self,
+        institutions: impl Iterator<Item = InstitutionCode>,
+        mode: Mode,
+    ) -> Result<HashMap<InstitutionCode, Arc<Facts>>> {
+        let mut codes: Vec<_> = institutions.collect();
+        codes.sort_unstable();
+        codes.dedup();
+        let mut facts = match mode {
+            Mode::Hopeful => self.facts.get(&codes),
+            Mode::Careful => HashMap::new(),
+        };
+        codes.retain(|code| !facts.contains_key(code));
+        if !codes.is_empty() {
+            let read = facts::read(&mut *self.pool.acquire().await?, &self.environment, &codes).await?;
+            self.facts.put(&read);
+            facts.extend(read);
+        }
+        Ok(facts)
+    }
+
     /// Refuses positions with a foreign number that somebody has already, in the database or before it in the batch.
-    async fn refuse_taken(&self, batch: &mut Batch<'_>, plans: Vec<Plan>) -> Result<Vec<Plan>> {
+    async fn refuse_taken(&self, batch: &mut Batch<'_>, plans: Vec<Plan>, mode: Mode) -> Result<Vec<Plan>> {
         let foreign: Vec<_> = plans.iter().flat_map(Plan::foreign_numbers).collect();
         if foreign.is_empty() {
             return Ok(plans);
@@ -172,7 +197,7 @@ impl Creator {
             let mut own = HashSet::new();
             let double = plan.foreign_numbers().find(|number| taken.contains(number) || !own.insert(*number));
             if let Some((_, nav)) = double {
-                batch.outcomes[plan.place] = Some(Err(number_taken(&batch.items[plan.place], nav)));
+                batch.refuse(plan.place, number_taken(&batch.items[plan.place], nav), mode);
             } else {
                 taken.extend(own);
                 kept.push(plan);
@@ -182,7 +207,7 @@ impl Creator {
     }
 
     /// Issues the numbers that are missing, a sequence at a time. A sequence that is used up refuses its positions.
-    async fn number(&self, batch: &mut Batch<'_>, mut plans: Vec<Plan>, careful: bool) -> Result<Vec<Plan>> {
+    async fn number(&self, batch: &mut Batch<'_>, mut plans: Vec<Plan>, mode: Mode) -> Result<Vec<Plan>> {
         let mut wanted: HashMap<Point, (u64, usize)> = HashMap::new();
         for (point, floor, missing) in plans.iter().filter_map(Plan::wanted) {
             let (highest, count) = wanted.entry(point.clone()).or_default();
@@ -190,7 +215,7 @@ impl Creator {
         }
         for (point, (floor, count)) in wanted {
             let asks = |plan: &Plan| plan.wanted().is_some_and(|(from, ..)| *from == point);
-            match self.issue(&point, floor, count, careful).await {
+            match self.issue(&point, floor, count, mode).await {
                 Ok(numbers) => {
                     let mut numbers = numbers.into_iter();
                     plans.iter_mut().filter(|plan| asks(plan)).for_each(|plan| plan.planned.number(&mut numbers));
@@ -199,7 +224,7 @@ impl Creator {
                 Err(error @ (nav::Error::UsedUp { .. } | nav::Error::NoSequence { .. })) => {
                     let message = format!("{error}; give the association another prefix or code");
                     for plan in plans.extract_if(.., |plan| asks(plan)) {
-                        batch.outcomes[plan.place] = Some(Err(Error::precondition("institution", message.clone())));
+                        batch.refuse(plan.place, Error::precondition("institution", message.clone()), mode);
                     }
                 }
             }
@@ -207,8 +232,8 @@ impl Creator {
         Ok(plans)
     }
 
-    async fn issue(&self, point: &Point, floor: u64, count: usize, careful: bool) -> nav::Result<Vec<NoticeNumber>> {
-        if !careful {
+    async fn issue(&self, point: &Point, floor: u64, count: usize, mode: Mode) -> nav::Result<Vec<NoticeNumber>> {
+        if mode == Mode::Hopeful {
             return self.issuer.issue(point, floor, count).await;
         }
         // Ends with the sequence at the latest: a number is given out once.
@@ -316,6 +341,13 @@ impl Batch<'_> {
     fn leaders(&self) -> Vec<usize> {
         let mut seen = HashSet::new();
         (0..self.items.len()).filter(|place| seen.insert(self.items[*place].identity())).collect()
+    }
+
+    /// Refuses an item, if this is sure: what a hopeful round believes may be out of date.
+    fn refuse(&mut self, place: usize, error: Error, mode: Mode) {
+        if mode == Mode::Careful {
+            self.outcomes[place] = Some(Err(error));
+        }
     }
 
     fn settle_followers(&mut self) {

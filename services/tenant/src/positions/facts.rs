@@ -1,6 +1,9 @@
 //! What the configuration says at present of those who create positions: read by SQL, never from a copy (ARCHITECTURE.md 3.3).
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use fiorino_domain::{
     institution::InstitutionCode,
@@ -29,6 +32,7 @@ pub(crate) struct Owner {
 }
 
 /// An institution with what new positions need.
+#[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) owner: Owner,
     /// Where numbers are issued, and the floor of the sequence.
@@ -65,6 +69,16 @@ pub(crate) struct Beneficiary {
     pub(crate) taxonomy_code: TaxonomyCode,
 }
 
+/// Facts that were read before. Whoever plans with them compares `config_seq` in the transaction that writes, and refuses nobody
+/// because of them.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    known: Mutex<HashMap<InstitutionCode, Arc<Facts>>>,
+}
+
+/// Institutions in the cache; a full one starts anew.
+const CACHE_MAX: usize = 256;
+
 type OwnerRow = (i32, String, String, i16, i64);
 type AssociationRow = (i32, i16, String, String, bool, i64);
 type ServiceRow = (i32, String, String, String, i16, bool, i64, i64, Json<Vec<Beneficiary>>);
@@ -85,7 +99,7 @@ pub(crate) fn unknown_institution(code: InstitutionCode) -> Error {
     }
 }
 
-/// Institutions and those of `services` that exist, by (institution, service code). Unknown ones are absent.
+/// Institutions with their services. Unknown ones are absent.
 ///
 /// The institution's row is read first: if its `config_seq` is still the same when the positions are written, nothing that was read
 /// here has changed.
@@ -95,27 +109,23 @@ pub(crate) fn unknown_institution(code: InstitutionCode) -> Error {
 pub(super) async fn read(
     connection: &mut PgConnection,
     environment: &str,
-    services: &[(InstitutionCode, &str)],
-) -> sqlx::Result<HashMap<InstitutionCode, Facts>> {
-    let mut codes: Vec<_> = services.iter().map(|(code, _)| *code).collect();
-    codes.sort_unstable();
-    codes.dedup();
-    let owners = owners(connection, environment, &codes).await?;
-    let ids: HashMap<_, _> = owners.iter().map(|owner| (owner.code, owner.institution_id)).collect();
-    let mut by_id: HashMap<_, _> = owners.into_iter().map(|owner| (owner.institution_id, Facts::new(owner))).collect();
-    for row in associations(connection, &ids.values().copied().collect::<Vec<_>>()).await? {
-        if let Some(facts) = by_id.get_mut(&row.0) {
+    codes: &[InstitutionCode],
+) -> sqlx::Result<HashMap<InstitutionCode, Arc<Facts>>> {
+    let owners = owners(connection, environment, codes).await?;
+    let mut facts: HashMap<_, _> = owners.into_iter().map(|owner| (owner.institution_id, Facts::new(owner))).collect();
+    let ids: Vec<_> = facts.keys().copied().collect();
+    for row in associations(connection, &ids).await? {
+        if let Some(facts) = facts.get_mut(&row.0) {
             facts.add_association(row)?;
         }
     }
-    let wanted: Vec<_> = services.iter().filter_map(|(code, service)| Some((*ids.get(code)?, *service))).collect();
-    for row in service_rows(connection, &wanted).await? {
-        if let Some(facts) = by_id.get_mut(&row.0) {
+    for row in services(connection, &ids, None).await? {
+        if let Some(facts) = facts.get_mut(&row.0) {
             let service = service(row)?;
             facts.services.insert(service.code.clone(), service);
         }
     }
-    Ok(by_id.into_values().map(|facts| (facts.owner.code, facts)).collect())
+    Ok(facts.into_values().map(|facts| (facts.owner.code, Arc::new(facts))).collect())
 }
 
 /// One service of one institution, whatever its state.
@@ -127,7 +137,7 @@ pub(super) async fn one_service(
     institution_id: i32,
     code: &str,
 ) -> sqlx::Result<Option<Service>> {
-    service_rows(connection, &[(institution_id, code)]).await?.pop().map(service).transpose()
+    services(connection, &[institution_id], Some(code)).await?.pop().map(service).transpose()
 }
 
 /// Whether nothing was configured since `planned` was read: (institution, `config_seq`), each institution once.
@@ -186,18 +196,17 @@ async fn associations(connection: &mut PgConnection, ids: &[i32]) -> sqlx::Resul
     .await
 }
 
-async fn service_rows(connection: &mut PgConnection, wanted: &[(i32, &str)]) -> sqlx::Result<Vec<ServiceRow>> {
-    let (ids, codes): (Vec<_>, Vec<_>) = wanted.iter().copied().unzip();
+/// The services of institutions: all, or those with this code.
+async fn services(connection: &mut PgConnection, ids: &[i32], code: Option<&str>) -> sqlx::Result<Vec<ServiceRow>> {
     sqlx::query_as(
-        "select distinct on (s.institution_id, s.code)
-             s.institution_id, s.code, s.account, s.taxonomy_code, s.expiry_policy,
+        "select s.institution_id, s.code, s.account, s.taxonomy_code, s.expiry_policy,
              s.active and not s.removed and not a.removed, s.minimum_cents, s.maximum_cents, s.beneficiaries
-         from unnest($1::int4[], $2::text[]) as wanted (institution_id, code)
-         join payment_service s on s.institution_id = wanted.institution_id and s.code = wanted.code
-         join account a on a.institution_id = s.institution_id and a.name = s.account",
+         from payment_service s
+         join account a on a.institution_id = s.institution_id and a.name = s.account
+         where s.institution_id = any($1) and ($2::text is null or s.code = $2)",
     )
     .bind(ids)
-    .bind(codes)
+    .bind(code)
     .fetch_all(connection)
     .instrument(store::span("read services"))
     .await
@@ -240,6 +249,25 @@ impl Facts {
         }
         self.accepted.push((aux, code));
         Ok(())
+    }
+}
+
+// === impl Cache ===
+
+impl Cache {
+    /// Those of the institutions that are known.
+    pub(super) fn get(&self, codes: &[InstitutionCode]) -> HashMap<InstitutionCode, Arc<Facts>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        codes.iter().filter_map(|code| Some((*code, Arc::clone(known.get(code)?)))).collect()
+    }
+
+    /// Keeps what was read.
+    pub(super) fn put(&self, read: &HashMap<InstitutionCode, Arc<Facts>>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + read.len() > CACHE_MAX {
+            known.clear();
+        }
+        known.extend(read.iter().map(|(code, facts)| (*code, Arc::clone(facts))));
     }
 }
 

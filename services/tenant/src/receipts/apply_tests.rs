@@ -90,7 +90,10 @@ fn from_every_state_it_is_paid(
     assert_eq!((plan.outcomes.as_slice(), kinds(&plan).as_slice()), ([outcome].as_slice(), cases));
     assert_eq!((plan.moves[0].state, plan.moves[0].receipt_id.as_deref(), plan.moves[0].version), (Paid, Some("r"), 3));
     let event = event(&plan);
-    assert_eq!((event.amount_cents, event.client_reference.as_str(), event.service_code.as_str()), (100, "ref", "TARI"));
+    assert_eq!(
+        (event.amount_cents, event.client_reference.as_str(), event.service_code.as_str()),
+        (100, "ref", "TARI")
+    );
     assert_eq!(event.position_id, Uuid::nil().to_string());
 }
 
@@ -124,7 +127,14 @@ fn the_same_receipt_twice_in_one_batch_counts_once() {
 #[test]
 fn the_other_options_are_superseded_and_the_other_instalments_are_not() {
     let arrived = arrived(vec![receipt("r", "0")]);
-    let rows = instalments(&[(1, Payable), (1, Payable), (2, Payable), (3, Draft), (3, Cancelled), (2, ReportedWithoutReceipt)]);
+    let rows = instalments(&[
+        (1, Payable),
+        (1, Payable),
+        (2, Payable),
+        (3, Draft),
+        (3, Cancelled),
+        (2, ReportedWithoutReceipt),
+    ]);
     let plan = plan(&arrived, known(&arrived, rows), at());
     let moves: Vec<_> = plan.moves.iter().map(|one| (one.nav.as_str(), one.state)).collect();
     assert_eq!(moves, [("0", Paid), ("2", Superseded), ("3", Superseded), ("5", Superseded)]);
@@ -146,7 +156,10 @@ fn an_amount_is_compared_with_the_activation_and_without_one_with_the_instalment
 fn an_unknown_notice_is_kept_told_and_a_case() {
     let arrived = arrived(vec![receipt("r", "99")]);
     let plan = plan(&arrived, known(&arrived, Vec::new()), at());
-    assert_eq!((plan.outcomes.as_slice(), kinds(&plan)), ([ApplyOutcome::Case].as_slice(), vec![CaseKind::ReceiptUnknownNotice]));
+    assert_eq!(
+        (plan.outcomes.as_slice(), kinds(&plan)),
+        ([ApplyOutcome::Case].as_slice(), vec![CaseKind::ReceiptUnknownNotice])
+    );
     assert_eq!((plan.receipts.len(), event(&plan).position_id.as_str()), (1, ""));
 }
 
@@ -191,7 +204,10 @@ fn findings_of_the_inbox_become_cases_and_the_payment_counts() {
 fn what_was_never_ours_is_a_case_and_no_payment(#[case] told: Receipt, #[case] institution: &str) {
     let arrived = arrived(vec![Receipt { institution: institution.to_owned(), ..told }]);
     let plan = plan(&arrived, known(&arrived, instalments(&[(1, Payable)])), at());
-    assert_eq!((plan.outcomes.as_slice(), kinds(&plan)), ([ApplyOutcome::Case].as_slice(), vec![CaseKind::AddresseeNeverOurs]));
+    assert_eq!(
+        (plan.outcomes.as_slice(), kinds(&plan)),
+        ([ApplyOutcome::Case].as_slice(), vec![CaseKind::AddresseeNeverOurs])
+    );
     assert_eq!((plan.moves.len(), plan.messages.len(), plan.receipts.len()), (0, 0, 0));
     assert_eq!(plan.cases[0].institution_id, if institution == US { ID } else { NO_INSTITUTION });
     assert_eq!(plan.cases[0].key, format!("{institution}/r/1"));
@@ -202,7 +218,10 @@ fn a_further_version_is_a_case_and_no_second_payment() {
     let receipts = arrived(vec![receipt("r", "0"), Receipt { version: 2, ..receipt("r", "0") }]);
     let together = plan(&receipts, known(&receipts, instalments(&[(1, Payable)])), at());
     assert_eq!(together.outcomes, [ApplyOutcome::Applied, ApplyOutcome::Case]);
-    assert_eq!((kinds(&together), together.cases[0].detail.clone()), (vec![CaseKind::ReceiptVersion], json!({ "version": 2, "others": [1] })));
+    assert_eq!(
+        (kinds(&together), together.cases[0].detail.clone()),
+        (vec![CaseKind::ReceiptVersion], json!({ "version": 2, "others": [1] }))
+    );
     assert_eq!(together.messages.len(), 2, "consumers take the higher version");
     let ids: HashSet<_> = together.messages.iter().map(|message| message.event_id).collect();
     assert_eq!(ids.len(), 2);
@@ -218,7 +237,10 @@ fn the_same_key_with_other_content_is_told() {
     };
     assert_eq!(plan(&receipts, before(vec![1; 32]), at()).outcomes, [ApplyOutcome::Repeated]);
     let other = plan(&receipts, before(vec![2; 32]), at());
-    assert_eq!((other.outcomes.as_slice(), kinds(&other)), ([ApplyOutcome::Case].as_slice(), vec![CaseKind::ReceiptVersion]));
+    assert_eq!(
+        (other.outcomes.as_slice(), kinds(&other)),
+        ([ApplyOutcome::Case].as_slice(), vec![CaseKind::ReceiptVersion])
+    );
     assert_eq!((other.messages.len(), other.receipts.len()), (0, 0));
 }
 

@@ -45,7 +45,7 @@ async fn concurrent_findings_wait_for_each_other() {
     let money = Money::start().await;
     let opening = (0..8).map(|task: usize| {
         let mut found: Vec<_> = (0..30).map(|at| case(CaseKind::ReceiptDouble, &format!("k{at}"))).collect();
-        if task % 2 == 0 {
+        if task.is_multiple_of(2) {
             found.reverse();
         }
         let url = money.database.url.clone();

@@ -3,8 +3,8 @@
 use fiorino_proto::{
     config::v1::LifecyclePhase,
     positions::v1::{
-        CancelPositionRequest, InstalmentState, Position, PositionState, PublishPositionRequest, UpdateInstalmentRequest,
-        positions_server::Positions as _,
+        CancelPositionRequest, InstalmentState, Position, PositionState, PublishPositionRequest,
+        UpdateInstalmentRequest, positions_server::Positions as _,
     },
 };
 use rstest::rstest;
@@ -23,7 +23,8 @@ async fn update(money: &Money, change: UpdateInstalmentRequest) -> Result<Positi
 }
 
 async fn publish(money: &Money, position: &Position) -> Result<Position, Status> {
-    let request = PublishPositionRequest { institution: money.institution().into(), position_id: position.position_id.clone() };
+    let request =
+        PublishPositionRequest { institution: money.institution().into(), position_id: position.position_id.clone() };
     let response = money.replica.positions.publish_position(called("maria", request)).await?;
     Ok(response.into_inner().position.unwrap())
 }
@@ -58,7 +59,13 @@ async fn a_draft_becomes_payable_when_it_is_published() {
     let again = publish(&money, &draft).await.unwrap();
     assert_eq!(again, published, "a repetition changes nothing");
     assert_eq!(journal(&money).await, [("maria".into(), "published".into(), None, false, json!({ "notices": 3 }))]);
-    let other = money.create({ let mut new = position("later", &[&[1_000]]); new.draft = true; new }).await;
+    let other = money
+        .create({
+            let mut new = position("later", &[&[1_000]]);
+            new.draft = true;
+            new
+        })
+        .await;
     money.reconfigure(|manifest| manifest.spec.phase = LifecyclePhase::Suspended.into()).await;
     let status = publish(&money, &other).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
@@ -87,7 +94,17 @@ async fn a_change_divides_the_amount_anew_and_counts_the_version() {
     let status = update(&money, change.clone()).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert_eq!(violations(&status), ["version: is 1, the instalment has 2; read it again and decide anew"]);
-    let without = update(&money, UpdateInstalmentRequest { version: 2, due_date: Some(String::new()), amount_cents: None, description: None, ..change }).await;
+    let without = update(
+        &money,
+        UpdateInstalmentRequest {
+            version: 2,
+            due_date: Some(String::new()),
+            amount_cents: None,
+            description: None,
+            ..change
+        },
+    )
+    .await;
     assert_eq!(without.unwrap().options[0].instalments[0].due_date, "");
     let (actor, action, nav, forced, detail) = journal(&money).await.remove(0);
     assert_eq!((actor.as_str(), action.as_str(), nav, forced), ("maria", "changed", Some(notice_number), false));
@@ -112,7 +129,9 @@ async fn during_an_attempt_to_pay_a_change_needs_force() {
         ..UpdateInstalmentRequest::default()
     };
     let expect = "force: somebody may be paying until 2026-11-24T10:30:00Z; wait, or send force";
-    for status in [update(&money, change(0, false)).await.unwrap_err(), cancel(&money, &created, false).await.unwrap_err()] {
+    for status in
+        [update(&money, change(0, false)).await.unwrap_err(), cancel(&money, &created, false).await.unwrap_err()]
+    {
         assert_eq!((status.code(), violations(&status)), (Code::FailedPrecondition, vec![expect.to_owned()]));
     }
     assert!(update(&money, change(1, false)).await.is_ok(), "nobody pays that one");
@@ -139,7 +158,10 @@ async fn cancelling_takes_what_is_open() {
     money.pay(vec![money.receipt("s", &crate::money::numbers(&paid)[0], 700)]).await;
     let status = cancel(&money, &paid, true).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
-    assert_eq!(violations(&status), ["position_id: an instalment that is paid cannot be cancelled; nothing of this position is open"]);
+    assert_eq!(
+        violations(&status),
+        ["position_id: an instalment that is paid cannot be cancelled; nothing of this position is open"]
+    );
 }
 
 #[rstest]
@@ -147,7 +169,10 @@ async fn cancelling_takes_what_is_open() {
 #[case(UpdateInstalmentRequest { due_date: Some("soon".into()), ..Default::default() }, "due_date: a date is written YYYY-MM-DD and exists in the calendar; leave it empty for none")]
 #[case(UpdateInstalmentRequest { description: Some(String::new()), ..Default::default() }, "description: must not be empty; send 1 to 140 characters")]
 #[case(UpdateInstalmentRequest { description: Some("rssmra80a01h501u".into()), ..Default::default() }, "description: must not hold the debtor's fiscal code: it travels to the payer; leave it out")]
-#[case(UpdateInstalmentRequest::default(), "amount_cents: nothing is to be changed; send amount_cents, due_date or description")]
+#[case(
+    UpdateInstalmentRequest::default(),
+    "amount_cents: nothing is to be changed; send amount_cents, due_date or description"
+)]
 #[case(UpdateInstalmentRequest { notice_number: "3".into(), ..Default::default() }, "notice_number: a notice number is 18 digits; send it as it was answered")]
 #[tokio::test]
 async fn refused_changes(#[case] change: UpdateInstalmentRequest, #[case] expect: &str) {
@@ -169,11 +194,18 @@ async fn closed_instalments_do_not_change() {
     let notice_number = numbers(&created).remove(0);
     cancel(&money, &created, false).await.unwrap();
     let amount_cents = Some(1);
-    let request = UpdateInstalmentRequest { notice_number, version: 2, amount_cents, ..UpdateInstalmentRequest::default() };
+    let request =
+        UpdateInstalmentRequest { notice_number, version: 2, amount_cents, ..UpdateInstalmentRequest::default() };
     let status = update(&money, request).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
-    assert_eq!(violations(&status), ["notice_number: an instalment that is cancelled cannot be changed; create a new position"]);
-    for status in [publish(&money, &created).await.unwrap_err(), publish(&money, &Position { position_id: uuid::Uuid::nil().to_string(), ..created }).await.unwrap_err()] {
+    assert_eq!(
+        violations(&status),
+        ["notice_number: an instalment that is cancelled cannot be changed; create a new position"]
+    );
+    for status in [
+        publish(&money, &created).await.unwrap_err(),
+        publish(&money, &Position { position_id: uuid::Uuid::nil().to_string(), ..created }).await.unwrap_err(),
+    ] {
         assert!(matches!(status.code(), Code::FailedPrecondition | Code::NotFound));
         assert!(violations(&status)[0].starts_with("position_id: "), "{status:?}");
     }

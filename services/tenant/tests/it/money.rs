@@ -9,14 +9,17 @@ use fiorino_kit::{
     rpc,
 };
 use fiorino_proto::{
-    config::v1::{AcquireFenceRequest, ApplyBundleRequest, ApplyResult, Beneficiary, config_apply_server::ConfigApply as _},
+    config::v1::{
+        AcquireFenceRequest, ApplyBundleRequest, ApplyResult, Beneficiary, config_apply_server::ConfigApply as _,
+    },
     notices::v1::{
-        ActivateManyRequest, Activation, NoticeRef, PayableNotice, Refusal, TransferType, VerifyManyRequest, activate_reply,
-        notices_server::Notices as _, verify_reply,
+        ActivateManyRequest, Activation, NoticeRef, PayableNotice, Refusal, TransferType, VerifyManyRequest,
+        activate_reply, notices_server::Notices as _, verify_reply,
     },
     positions::v1::{
-        CreatePositionRequest, CreatePositionResponse, Debtor, GetPositionRequest, InstalmentState, NewInstalment, NewOption,
-        NewPosition, PersonKind, Position, get_position_request::By, positions_server::Positions as _,
+        CreatePositionRequest, CreatePositionResponse, Debtor, GetPositionRequest, Instalment, InstalmentState,
+        NewInstalment, NewOption, NewPosition, PersonKind, Position, get_position_request::By,
+        positions_server::Positions as _,
     },
     receipts::v1::{ApplyOutcome, ApplyReceiptsRequest, Receipt, receipts_server::Receipts as _},
 };
@@ -166,7 +169,7 @@ impl Money {
     /// States of its instalments, in order.
     pub(crate) async fn states(&self, position: &Position) -> Vec<InstalmentState> {
         let position = self.again(position).await;
-        position.options.iter().flat_map(|option| &option.instalments).map(|instalment| instalment.state()).collect()
+        position.options.iter().flat_map(|option| &option.instalments).map(Instalment::state).collect()
     }
 
     pub(crate) fn notice(&self, number: &str) -> NoticeRef {
@@ -231,7 +234,12 @@ impl Replica {
         }
     }
 
-    pub(crate) async fn create(&self, institution: &str, client: &str, new: NewPosition) -> Result<CreatePositionResponse, Status> {
+    pub(crate) async fn create(
+        &self,
+        institution: &str,
+        client: &str,
+        new: NewPosition,
+    ) -> Result<CreatePositionResponse, Status> {
         let request = CreatePositionRequest { institution: institution.into(), position: Some(new) };
         self.positions.create_position(called(client, request)).await.map(tonic::Response::into_inner)
     }
@@ -249,7 +257,8 @@ impl Replica {
     }
 
     pub(crate) async fn activate(&self, notice: NoticeRef, transfer_type: TransferType) -> activate_reply::Reply {
-        let activation = Activation { notice: Some(notice), transfer_type: transfer_type.into(), ..Activation::default() };
+        let activation =
+            Activation { notice: Some(notice), transfer_type: transfer_type.into(), ..Activation::default() };
         let request = called("node-connector", ActivateManyRequest { activations: vec![activation] });
         self.notices.activate_many(request).await.unwrap().into_inner().replies.remove(0).reply.unwrap()
     }
@@ -297,7 +306,12 @@ pub(crate) fn position(client_reference: &str, options: &[&[i64]]) -> NewPositio
 
 /// The position's notice numbers, in order.
 pub(crate) fn numbers(position: &Position) -> Vec<String> {
-    position.options.iter().flat_map(|option| &option.instalments).map(|instalment| instalment.notice_number.clone()).collect()
+    position
+        .options
+        .iter()
+        .flat_map(|option| &option.instalments)
+        .map(|instalment| instalment.notice_number.clone())
+        .collect()
 }
 
 pub(crate) async fn count(pool: &PgPool, table: &str) -> i64 {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use fiorino_proto::{
     config::v1::{AccountNumber, ExpiryPolicy, LifecyclePhase},
     notices::v1::{
-        ActivateManyRequest, ActivatedNotice, Activation, NoticeRef, Refusal, TransferType, VerifyManyRequest, activate_reply,
-        notices_server::Notices as _,
+        ActivateManyRequest, ActivatedNotice, Activation, NoticeRef, Refusal, TransferType, VerifyManyRequest,
+        activate_reply, notices_server::Notices as _,
     },
     positions::v1::{CancelPositionRequest, InstalmentState, positions_server::Positions as _},
 };
@@ -53,7 +53,9 @@ async fn expect(money: &Money, notice: NoticeRef, expect: Result<i64, Refusal>) 
 #[tokio::test]
 async fn every_refusal() {
     let mut money = Money::start().await;
-    money.reconfigure(|manifest| manifest.services[0].expiry_policy = ExpiryPolicy::NotPayableAfterDueDate.into()).await;
+    money
+        .reconfigure(|manifest| manifest.services[0].expiry_policy = ExpiryPolicy::NotPayableAfterDueDate.into())
+        .await;
     let mut draft = position("draft", &[&[500]]);
     draft.draft = true;
     let mut due = position("due", &[&[700]]);
@@ -72,8 +74,10 @@ async fn every_refusal() {
     money.pay(vec![money.receipt("r", &options[0], 300)]).await;
     expect(&money, money.notice(&options[0]), Err(Refusal::Paid)).await;
     expect(&money, money.notice(&options[1]), Err(Refusal::Cancelled)).await;
-    expect(&money, NoticeRef { station_id: "15376371009_99".into(), ..money.notice(&open) }, Err(Refusal::Station)).await;
-    expect(&money, NoticeRef { institution: "00000000000".into(), ..money.notice(&open) }, Err(Refusal::Institution)).await;
+    expect(&money, NoticeRef { station_id: "15376371009_99".into(), ..money.notice(&open) }, Err(Refusal::Station))
+        .await;
+    expect(&money, NoticeRef { institution: "00000000000".into(), ..money.notice(&open) }, Err(Refusal::Institution))
+        .await;
     expect(&money, NoticeRef { institution: "\0".into(), ..money.notice(&open) }, Err(Refusal::Institution)).await;
     expect(&money, NoticeRef::default(), Err(Refusal::Institution)).await;
 
@@ -109,7 +113,13 @@ async fn a_batch_is_answered_in_its_order_whatever_is_in_it() {
     assert!(money.replica.verify(Vec::new()).await.is_empty());
     let too_many = VerifyManyRequest { notices: vec![NoticeRef::default(); 65] };
     let status = money.replica.notices.verify_many(Request::new(too_many)).await.unwrap_err();
-    assert_eq!((status.code(), violations(&status)), (Code::InvalidArgument, vec!["notices: has 65 entries, at most 64 are allowed; send several requests".to_owned()]));
+    assert_eq!(
+        (status.code(), violations(&status)),
+        (
+            Code::InvalidArgument,
+            vec!["notices: has 65 entries, at most 64 are allowed; send several requests".to_owned()]
+        )
+    );
     let too_many = ActivateManyRequest { activations: vec![Activation::default(); 65] };
     let status = money.replica.notices.activate_many(Request::new(too_many)).await.unwrap_err();
     assert_eq!(violations(&status), ["activations: has 65 entries, at most 64 are allowed; send several requests"]);
@@ -129,8 +139,12 @@ async fn an_activation_answers_everything_and_is_recorded_before() {
     let reply = money.replica.notices.activate_many(called("node-connector", request)).await.unwrap().into_inner();
     let activated = activated(reply.replies[0].reply.clone().unwrap());
     let debtor = activated.debtor.unwrap();
-    assert_eq!((debtor.kind.as_str(), debtor.fiscal_code.as_str(), debtor.city.as_str()), ("F", "RSSMRA80A01H501U", "Roma"));
-    let transfers: Vec<_> = activated.transfers.iter().map(|t| (t.id, t.amount_cents, t.iban.as_str(), t.taxonomy_code.as_str())).collect();
+    assert_eq!(
+        (debtor.kind.as_str(), debtor.fiscal_code.as_str(), debtor.city.as_str()),
+        ("F", "RSSMRA80A01H501U", "Roma")
+    );
+    let transfers: Vec<_> =
+        activated.transfers.iter().map(|t| (t.id, t.amount_cents, t.iban.as_str(), t.taxonomy_code.as_str())).collect();
     assert_eq!(transfers, [(1, 9_500, IBAN, "9/0101101IM/"), (2, 500, PROVINCE, "9/0201102IM/")]);
     let row: (i64, i64, String, Value, i64, String, String) = sqlx::query_as(
         "select amount_cents, requested_cents, payment_note, transfers, notice_version, recorded_by, station_id from activation",
@@ -155,11 +169,13 @@ async fn the_treasurer_changes_by_date_and_by_what_pagopa_shows() {
     let number = numbers(&money.create(position("a", &[&[10_000]])).await).remove(0);
     let iban = async |money: &Money| activated(money.activate(&number).await).transfers[0].iban.clone();
     assert_eq!(iban(&money).await, IBAN);
-    money.reconfigure(|manifest| {
-        let later = AccountNumber { valid_from: "2026-12-01".into(), iban: POSTAL.into(), postal: true, withdrawn: false };
-        manifest.accounts[0].numbers.push(later);
-    })
-    .await;
+    money
+        .reconfigure(|manifest| {
+            let later =
+                AccountNumber { valid_from: "2026-12-01".into(), iban: POSTAL.into(), postal: true, withdrawn: false };
+            manifest.accounts[0].numbers.push(later);
+        })
+        .await;
     money.time.set("2026-12-01T10:00:00Z".parse().unwrap());
     assert_eq!(iban(&money).await, IBAN, "pagoPA does not show it yet");
     let shown = "update account_number set registered = true, registered_from = $2 where iban = $1";
@@ -209,7 +225,10 @@ async fn slips_need_a_postal_account() {
     sqlx::query(postal).bind(POSTAL).execute(money.pool()).await.unwrap();
     let slip = activated(money.replica.activate(money.notice(&number), TransferType::Postal).await);
     assert!(slip.notice.unwrap().all_postal);
-    assert_eq!(refusal(money.replica.activate(money.notice(&number), TransferType::Pagopa).await), Refusal::TransferType);
+    assert_eq!(
+        refusal(money.replica.activate(money.notice(&number), TransferType::Pagopa).await),
+        Refusal::TransferType
+    );
     let metadata = json!([{ "key": "IBANAPPOGGIO", "value": IBAN }]);
     let told = "update notice set transfers = jsonb_set(transfers, '{0,metadata}', $1)";
     sqlx::query(told).bind(metadata).execute(money.pool()).await.unwrap();
@@ -225,14 +244,18 @@ async fn verify_only_reads() {
     let read_only = PgPoolOptions::new()
         .max_connections(2)
         .after_connect(|connection, _| {
-            Box::pin(async move { sqlx::query("set default_transaction_read_only = on").execute(connection).await.map(drop) })
+            Box::pin(async move {
+                sqlx::query("set default_transaction_read_only = on").execute(connection).await.map(drop)
+            })
         })
         .connect(&money.database.url)
         .await
         .unwrap();
     let replica = Replica::on(&read_only, &money.clock());
     assert_eq!(replica.verify(vec![money.notice(&number)]).await[0].as_ref().unwrap().amount_cents, 10_000);
-    let request = ActivateManyRequest { activations: vec![Activation { notice: Some(money.notice(&number)), ..Activation::default() }] };
+    let request = ActivateManyRequest {
+        activations: vec![Activation { notice: Some(money.notice(&number)), ..Activation::default() }],
+    };
     assert!(replica.notices.activate_many(Request::new(request)).await.is_err(), "an activation is a record");
     read_only.close().await;
 }
@@ -248,7 +271,9 @@ async fn the_first_call_of_the_node_is_marked_once() {
     money.verify(&number).await.unwrap();
     let at = eventually(PATIENCE, async || marked().await.ok_or_else(|| anyhow::anyhow!("not marked"))).await.unwrap();
     money.advance(5);
-    let head = async || -> i64 { sqlx::query_scalar("select status_seq from config_head").fetch_one(money.pool()).await.unwrap() };
+    let head = async || -> i64 {
+        sqlx::query_scalar("select status_seq from config_head").fetch_one(money.pool()).await.unwrap()
+    };
     let before = head().await;
     money.verify(&number).await.unwrap();
     money.activate(&number).await;
@@ -271,7 +296,8 @@ async fn an_activation_and_a_cancellation_never_both_succeed() {
             tokio::time::sleep(Duration::from_micros(at % 4 * 400)).await;
             replica.activate(money.notice(&number), TransferType::Unspecified).await
         };
-        let (reply, cancellation) = join(activate, money.replica.positions.cancel_position(called("maria", cancel))).await;
+        let (reply, cancellation) =
+            join(activate, money.replica.positions.cancel_position(called("maria", cancel))).await;
         match (reply, cancellation) {
             (activate_reply::Reply::Activated(_), Err(status)) => assert_eq!(status.code(), Code::FailedPrecondition),
             (activate_reply::Reply::Refusal(refusal), Ok(_)) => {
@@ -292,14 +318,21 @@ async fn activations_and_receipts_do_not_lock_each_other_out() {
     let numbers = numbers(&created);
     let replicas: Vec<_> = (0..4).map(|_| money.another()).collect();
     let activations = (0..12).map(|at: usize| {
-        let mut asked: Vec<_> = numbers.iter().map(|number| Activation { notice: Some(money.notice(number)), ..Activation::default() }).collect();
+        let mut asked: Vec<_> = numbers
+            .iter()
+            .map(|number| Activation { notice: Some(money.notice(number)), ..Activation::default() })
+            .collect();
         asked.rotate_left(at);
         replicas[at % 4].notices.activate_many(called("node-connector", ActivateManyRequest { activations: asked }))
     });
     let receipts = (0..12).map(|at| replicas[at % 4].pay(vec![money.receipt(&format!("r{at}"), &numbers[at], 100)]));
     let (activations, receipts) = join(join_all(activations), join_all(receipts)).await;
-    activations.into_iter().for_each(|reply| assert_eq!(reply.unwrap().into_inner().replies.len(), 21));
-    receipts.into_iter().for_each(|outcome| assert_eq!(outcome.unwrap().len(), 1));
+    for reply in activations {
+        assert_eq!(reply.unwrap().into_inner().replies.len(), 21);
+    }
+    for outcome in receipts {
+        assert_eq!(outcome.unwrap().len(), 1);
+    }
     let paid = money.states(&created).await.iter().filter(|state| **state == InstalmentState::Paid).count();
     assert_eq!(paid, 12);
 }

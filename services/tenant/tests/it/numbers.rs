@@ -84,7 +84,10 @@ async fn taken_numbers_are_skipped() {
     let status = money.replica.create(money.institution(), CLIENT, position("one more", &[&[100]])).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     let told = violations(&status).remove(0);
-    assert!(told.starts_with("institution: ") && told.contains("is used up; give the association another prefix or code"), "{told}");
+    assert!(
+        told.starts_with("institution: ") && told.contains("is used up; give the association another prefix or code"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -104,14 +107,24 @@ async fn numbers_of_other_systems_come_once() {
     assert_eq!(status.code(), Code::AlreadyExists);
     assert_eq!(
         violations(&status),
-        ["position.options[0].instalments[1].notice_number: is the number of another notice; correct it, or leave it empty to have one issued"]
+        [
+            "position.options[0].instalments[1].notice_number: is the number of another notice; correct it, or leave it empty to have one issued"
+        ]
     );
-    assert_eq!(money.get(By::ClientReference("again".into())).await.unwrap_err().code(), Code::NotFound, "nothing was written");
+    assert_eq!(
+        money.get(By::ClientReference("again".into())).await.unwrap_err().code(),
+        Code::NotFound,
+        "nothing was written"
+    );
     let mut twice = with_number("twice", "312000000000471200");
     twice.options[0].instalments[0].notice_number = "312000000000471200".into();
     let status = money.replica.create(money.institution(), CLIENT, twice).await.unwrap_err();
     assert_eq!(status.code(), Code::AlreadyExists);
-    let status = money.replica.create(money.institution(), CLIENT, with_number("foreign", "313000000000471179")).await.unwrap_err();
+    let status = money
+        .replica
+        .create(money.institution(), CLIENT, with_number("foreign", "313000000000471179"))
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(violations(&status)[0].contains("add an association with it"), "{status:?}");
 }

@@ -38,9 +38,7 @@ async fn filled(money: &Money) -> Vec<String> {
 
 /// The plan of a prepared statement as it is after its first executions (generic) or before (custom).
 async fn plan(connection: &mut PgConnection, mode: &str, types: &str, statement: &str, arguments: &str) -> Value {
-    let prepare = format!(
-        "set plan_cache_mode = {mode}; deallocate all; prepare asked ({types}) as {statement}"
-    );
+    let prepare = format!("set plan_cache_mode = {mode}; deallocate all; prepare asked ({types}) as {statement}");
     sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
     let explain = format!("explain (analyze, buffers, format json) execute asked ({arguments})");
     let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_one(connection).await.unwrap();
@@ -97,7 +95,8 @@ async fn stored_attempts_cost_nothing() {
     let latest = "select a.activated_at from activation a where a.institution_id = $1 and a.nav = $2 order by a.activated_at desc limit 1";
     let arguments = format!("{institution_id}, '{number}'");
     let verify = verify_arguments(&money, &number);
-    let buffers = |plan: &Value| plan["Shared Hit Blocks"].as_u64().unwrap() + plan["Shared Read Blocks"].as_u64().unwrap();
+    let buffers =
+        |plan: &Value| plan["Shared Hit Blocks"].as_u64().unwrap() + plan["Shared Read Blocks"].as_u64().unwrap();
     let mut measure = async || {
         let types = "text, text[], text[], text[], date";
         let verified = plan(&mut connection, "force_generic_plan", types, VERIFY_STATEMENT, &verify).await;
@@ -123,14 +122,19 @@ async fn paying_is_a_heap_only_update() {
     let money = Money::start().await;
     let amounts = [100; 100];
     let created = money.create(position("p", &[&amounts])).await;
-    let receipts = numbers(&created).iter().enumerate().map(|(at, number)| money.receipt(&format!("r{at}"), number, 100)).collect();
+    let receipts = numbers(&created)
+        .iter()
+        .enumerate()
+        .map(|(at, number)| money.receipt(&format!("r{at}"), number, 100))
+        .collect();
     money.pay(receipts).await;
     let mut connection = PgConnection::connect(&money.database.url).await.unwrap();
     // The statistics of a backend are flushed when it is asked, after its transaction.
     let (updated, hot): (i64, i64) = fiorino_test_support::eventually(crate::fixture::PATIENCE, async || {
-        let row: (i64, i64) = sqlx::query_as("select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relname = 'notice'")
-            .fetch_one(&mut connection)
-            .await?;
+        let row: (i64, i64) =
+            sqlx::query_as("select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relname = 'notice'")
+                .fetch_one(&mut connection)
+                .await?;
         if row.0 >= 100 { Ok(row) } else { Err(anyhow::anyhow!("{row:?}")) }
     })
     .await

@@ -99,7 +99,8 @@ async fn another_request_under_the_same_reference_is_refused_and_writes_nothing(
     );
     assert_eq!((money.count("debt_position").await, money.count("notice").await), (1, 1));
     // The reference belongs to its client: another one may use the same.
-    let other = money.replica.create(money.institution(), "another-house", position("ref", &[&[10_001]])).await.unwrap();
+    let other =
+        money.replica.create(money.institution(), "another-house", position("ref", &[&[10_001]])).await.unwrap();
     assert_ne!(other.position.unwrap().position_id, first.position_id);
     let status = money.get(By::ClientReference("unknown".into())).await.unwrap_err();
     assert_eq!((status.code(), violations(&status).len()), (Code::NotFound, 1));
@@ -170,7 +171,8 @@ async fn overlapping_batches_create_each_position_once() {
     let money = Money::start().await;
     let replicas = [money.another(), money.another()];
     let batches = (0..8).map(|batch: usize| {
-        let mut positions: Vec<_> = (0..40).map(|at| position(&format!("r{}", (at + batch * 10) % 60), &[&[500]])).collect();
+        let mut positions: Vec<_> =
+            (0..40).map(|at| position(&format!("r{}", (at + batch * 10) % 60), &[&[500]])).collect();
         if batch % 2 == 1 {
             positions.reverse();
         }
@@ -187,12 +189,13 @@ async fn overlapping_batches_create_each_position_once() {
 #[tokio::test]
 async fn pages_are_newest_first_and_complete() {
     let mut money = Money::start().await;
-    money.reconfigure(|manifest| {
-        let mut nido = manifest.services[0].clone();
-        nido.code = "NIDO".into();
-        manifest.services.push(nido);
-    })
-    .await;
+    money
+        .reconfigure(|manifest| {
+            let mut nido = manifest.services[0].clone();
+            nido.code = "NIDO".into();
+            manifest.services.push(nido);
+        })
+        .await;
     for at in 0..7 {
         let mut new = position(&format!("p{at}"), &[&[1_000]]);
         if at % 2 == 0 {
@@ -206,7 +209,8 @@ async fn pages_are_newest_first_and_complete() {
     let mut found = Vec::new();
     let mut page_token = String::new();
     loop {
-        let (page, next) = list(&money, ListPositionsRequest { page_size: 3, page_token, ..Default::default() }).await.unwrap();
+        let (page, next) =
+            list(&money, ListPositionsRequest { page_size: 3, page_token, ..Default::default() }).await.unwrap();
         assert!(page.len() <= 3);
         found.extend(page);
         page_token = next;
@@ -255,13 +259,23 @@ async fn every_refusal_names_field_and_remedy() {
     let institution = money.institution();
     let positions = &money.replica.positions;
     let refused = money.replica.create("123", CLIENT, position("r", &[&[1]])).await.unwrap_err();
-    assert_eq!(violation(&refused), "institution: the fiscal code of an institution is 11 digits; send it without spaces");
+    assert_eq!(
+        violation(&refused),
+        "institution: the fiscal code of an institution is 11 digits; send it without spaces"
+    );
     let refused = money.replica.create("00000000000", CLIENT, position("r", &[&[1]])).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     assert_eq!(violation(&refused), "institution: institution 00000000000 is unknown; apply its manifest first");
-    let nothing = called(CLIENT, fiorino_proto::positions::v1::CreatePositionRequest { institution: institution.into(), position: None });
-    assert_eq!(violation(&positions.create_position(nothing).await.unwrap_err()), "position: must be set; send the position to create");
-    let many = CreatePositionsRequest { institution: institution.into(), positions: vec![NewPosition::default(); 1_001] };
+    let nothing = called(
+        CLIENT,
+        fiorino_proto::positions::v1::CreatePositionRequest { institution: institution.into(), position: None },
+    );
+    assert_eq!(
+        violation(&positions.create_position(nothing).await.unwrap_err()),
+        "position: must be set; send the position to create"
+    );
+    let many =
+        CreatePositionsRequest { institution: institution.into(), positions: vec![NewPosition::default(); 1_001] };
     let refused = positions.create_positions(called(CLIENT, many)).await.unwrap_err();
     assert_eq!(violation(&refused), "positions: has 1001 entries, at most 1000 are allowed; send several requests");
     let nobody = fiorino_proto::positions::v1::GetPositionRequest { institution: institution.into(), by: None };

@@ -5,7 +5,12 @@ use std::collections::{HashMap, HashSet};
 use fiorino_proto::{
     config::v1::LifecyclePhase,
     payments::v1::PaymentRecorded,
-    positions::v1::{CancelPositionRequest, InstalmentState, PositionState, positions_server::Positions as _},
+    positions::v1::{
+        CancelPositionRequest,
+        InstalmentState::{self, Paid, Payable, Superseded},
+        PositionState,
+        positions_server::Positions as _,
+    },
     receipts::v1::{ApplyOutcome, ApplyReceiptsRequest, Receipt, ReceiptTransfer, receipts_server::Receipts as _},
     topics,
 };
@@ -20,9 +25,11 @@ use crate::{
     money::{Money, called, numbers, position},
 };
 
+type OutboxRow = (String, String, String, Vec<u8>, Option<String>);
+
 /// (key, event, traceparent) of the outbox, in the order of insertion.
 async fn events(money: &Money) -> Vec<(String, PaymentRecorded, Option<String>)> {
-    let rows: Vec<(String, String, String, Vec<u8>, Option<String>)> =
+    let rows: Vec<OutboxRow> =
         sqlx::query_as("select topic, event_type, key, payload, traceparent from outbox order by id")
             .fetch_all(money.pool())
             .await
@@ -45,8 +52,14 @@ async fn a_receipt_pays_and_is_told() {
     let created = money.create(position("ref-1", &[&[10_000]])).await;
     let number = numbers(&created).remove(0);
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let transfer = ReceiptTransfer { id: 1, amount_cents: 10_000, beneficiary: money.institution().into(), ..ReceiptTransfer::default() };
-    let receipt = Receipt { traceparent: traceparent.into(), transfers: vec![transfer], ..money.receipt("r1", &number, 10_000) };
+    let transfer = ReceiptTransfer {
+        id: 1,
+        amount_cents: 10_000,
+        beneficiary: money.institution().into(),
+        ..ReceiptTransfer::default()
+    };
+    let receipt =
+        Receipt { traceparent: traceparent.into(), transfers: vec![transfer], ..money.receipt("r1", &number, 10_000) };
     assert_eq!(money.pay(vec![receipt.clone()]).await, [ApplyOutcome::Applied]);
 
     let paid = money.again(&created).await;
@@ -123,8 +136,8 @@ async fn paying_an_option_supersedes_the_others() {
     let created = money.create(position("ref", &[&[10_000], &[5_000, 5_000], &[10_500]])).await;
     let numbers = numbers(&created);
     money.pay(vec![money.receipt("r", &numbers[1], 5_000)]).await;
-    use InstalmentState::{Paid, Payable, Superseded};
-    assert_eq!(money.states(&created).await, [Superseded, Paid, Payable, Superseded]);
+    let states = [Superseded, Paid, Payable, Superseded];
+    assert_eq!(money.states(&created).await, states);
     assert_eq!(money.again(&created).await.state(), PositionState::PartiallyPaid);
     // The node had given out the other notice before: its money is taken, and somebody must look.
     assert_eq!(money.pay(vec![money.receipt("late", &numbers[0], 10_000)]).await, [ApplyOutcome::Case]);
@@ -143,7 +156,10 @@ async fn a_receipt_for_a_cancelled_notice_counts_and_is_a_case() {
     };
     money.replica.positions.cancel_position(called("maria", request)).await.unwrap();
     assert_eq!(money.pay(vec![money.receipt("r", &numbers(&created)[0], 10_000)]).await, [ApplyOutcome::Case]);
-    assert_eq!((kinds(&money).await, money.again(&created).await.state()), (vec!["receipt_late".to_owned()], PositionState::Paid));
+    assert_eq!(
+        (kinds(&money).await, money.again(&created).await.state()),
+        (vec!["receipt_late".to_owned()], PositionState::Paid)
+    );
 }
 
 /// Architecture.md 5.2: what was paid is compared with what was asked for, by the attempt before the receipt.
@@ -154,16 +170,28 @@ async fn amounts_are_compared_with_the_activation() {
     let numbers = notices.each_ref().map(|created| numbers(created).remove(0));
     for number in &numbers {
         money.activate(number).await;
-        sqlx::query("update notice set amount_cents = 12000 where nav = $1").bind(number).execute(money.pool()).await.unwrap();
+        sqlx::query("update notice set amount_cents = 12000 where nav = $1")
+            .bind(number)
+            .execute(money.pool())
+            .await
+            .unwrap();
     }
     money.advance(1);
     let received = money.receipt("a", &numbers[0], 10_000);
     money.advance(1);
     money.activate(&numbers[0]).await;
-    assert_eq!(money.pay(vec![received]).await, [ApplyOutcome::Applied], "the later attempt asked for more, this one did not");
+    assert_eq!(
+        money.pay(vec![received]).await,
+        [ApplyOutcome::Applied],
+        "the later attempt asked for more, this one did not"
+    );
     assert_eq!(money.pay(vec![money.receipt("b", &numbers[1], 12_000)]).await, [ApplyOutcome::Case]);
-    let (kind, detail): (String, Value) = sqlx::query_as("select kind, detail from cases").fetch_one(money.pool()).await.unwrap();
-    assert_eq!((kind.as_str(), &detail["expected_cents"], &detail["paid_cents"]), ("receipt_amount_differs", &10_000.into(), &12_000.into()));
+    let (kind, detail): (String, Value) =
+        sqlx::query_as("select kind, detail from cases").fetch_one(money.pool()).await.unwrap();
+    assert_eq!(
+        (kind.as_str(), &detail["expected_cents"], &detail["paid_cents"]),
+        ("receipt_amount_differs", &10_000.into(), &12_000.into())
+    );
 }
 
 /// Whatever became of the institution, its money is booked (ARCHITECTURE.md 3, 4.5).
@@ -191,7 +219,12 @@ async fn what_is_odd_is_kept_and_becomes_a_case() {
     let outcomes = money
         .pay(vec![
             Receipt { findings, ..money.receipt("odd", &number, 10_000) },
-            Receipt { version: 2, content_hash: vec![2].into(), findings: vec!["receipt_version".into()], ..money.receipt("odd", &number, 9_999) },
+            Receipt {
+                version: 2,
+                content_hash: vec![2].into(),
+                findings: vec!["receipt_version".into()],
+                ..money.receipt("odd", &number, 9_999)
+            },
             money.receipt("unknown", "312000000000471179", 500),
             Receipt { outcome: "KO".into(), ..money.receipt("ko", "312000000000471179", 500) },
             Receipt { institution: "00000000000".into(), ..money.receipt("nobodys", &number, 500) },
@@ -219,14 +252,20 @@ async fn what_is_odd_is_kept_and_becomes_a_case() {
     expect.sort();
     assert_eq!(cases, expect);
     assert_eq!(money.states(&created).await, [InstalmentState::Paid]);
-    let told: Vec<_> = events(&money).await.into_iter().map(|(_, event, _)| (event.receipt_id, event.version)).collect();
+    let told: Vec<_> =
+        events(&money).await.into_iter().map(|(_, event, _)| (event.receipt_id, event.version)).collect();
     assert_eq!(told, [("odd".into(), 1), ("odd".into(), 2), ("unknown".into(), 1), ("no-number".to_owned(), 1)]);
 }
 
 #[tokio::test]
 async fn a_beneficiary_gets_its_share() {
     let money = Money::start().await;
-    let transfer = |id, amount_cents, beneficiary: &str| ReceiptTransfer { id, amount_cents, beneficiary: beneficiary.into(), ..ReceiptTransfer::default() };
+    let transfer = |id, amount_cents, beneficiary: &str| ReceiptTransfer {
+        id,
+        amount_cents,
+        beneficiary: beneficiary.into(),
+        ..ReceiptTransfer::default()
+    };
     let issuer = "80001234567";
     let transfers = vec![transfer(1, 9_500, issuer), transfer(2, 500, money.institution())];
     let receipt = Receipt { issuer: issuer.into(), transfers, ..money.receipt("r", "312000000000471179", 10_000) };
@@ -246,11 +285,15 @@ async fn poison_blocks_nobody() {
             $$ begin if new.receipt_id = 'poison' then raise exception 'trapped'; end if; return new; end $$;
         create trigger trap before insert on receipt for each row execute function trap()";
     sqlx::raw_sql(trap).execute(money.pool()).await.unwrap();
-    let batch = vec![money.receipt("a", &numbers[0], 100), money.receipt("poison", &numbers[1], 200), money.receipt("b", &numbers[2], 300)];
+    let batch = vec![
+        money.receipt("a", &numbers[0], 100),
+        money.receipt("poison", &numbers[1], 200),
+        money.receipt("b", &numbers[2], 300),
+    ];
     let outcomes = money.pay(batch.clone()).await;
     assert_eq!(outcomes, [ApplyOutcome::Applied, ApplyOutcome::Unspecified, ApplyOutcome::Applied]);
     let poison = ("message_poison".to_owned(), format!("{}/poison/1", money.institution()));
-    assert_eq!(money.cases().await, [poison.clone()]);
+    assert_eq!(money.cases().await, std::slice::from_ref(&poison));
     assert_eq!(money.states(&created).await, [InstalmentState::Paid, InstalmentState::Payable, InstalmentState::Paid]);
     assert_eq!(money.pay(vec![batch[1].clone()]).await, [ApplyOutcome::Unspecified]);
     assert_eq!(money.cases().await, [poison], "told once");
@@ -270,5 +313,11 @@ async fn without_the_database_the_inbox_is_told_to_come_again() {
     assert_eq!(status.message(), "failed to use the database");
     let many = ApplyReceiptsRequest { receipts: vec![Receipt::default(); 257] };
     let status = money.replica.receipts.apply_receipts(Request::new(many)).await.unwrap_err();
-    assert_eq!((status.code(), violations(&status)), (Code::InvalidArgument, vec!["receipts: has 257 entries, at most 256 are allowed; send several requests".to_owned()]));
+    assert_eq!(
+        (status.code(), violations(&status)),
+        (
+            Code::InvalidArgument,
+            vec!["receipts: has 257 entries, at most 256 are allowed; send several requests".to_owned()]
+        )
+    );
 }

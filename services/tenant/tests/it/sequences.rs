@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use fiorino_domain::position::{InstalmentEvent, InstalmentState as State, next};
 use fiorino_proto::{
     positions::v1::{
-        CancelPositionRequest, PublishPositionRequest, UpdateInstalmentRequest, positions_server::Positions as _,
+        CancelPositionRequest, Position, PublishPositionRequest, UpdateInstalmentRequest,
+        positions_server::Positions as _,
     },
     receipts::v1::ApplyOutcome,
 };
@@ -81,57 +82,98 @@ impl Model {
     }
 }
 
+/// A position of the database beside its model.
+struct Pair<'a> {
+    money: &'a Money,
+    created: Position,
+    numbers: Vec<String>,
+    reference: &'a str,
+    model: Model,
+}
+
+// === impl Pair ===
+
+impl<'a> Pair<'a> {
+    async fn new(money: &'a Money, reference: &'a str) -> Self {
+        let mut new = position(reference, &[&[100, 100], &[200], &[300]]);
+        new.draft = true;
+        let created = money.create(new).await;
+        Self { money, numbers: numbers(&created), created, reference, model: Model::new() }
+    }
+
+    async fn step(&mut self, step: &Step) -> TestCaseResult {
+        match step {
+            Step::Publish => {
+                let (institution, position_id) = self.named();
+                let request = PublishPositionRequest { institution, position_id };
+                let done = self.money.replica.positions.publish_position(called("maria", request)).await;
+                prop_assert_eq!(done.is_ok(), self.model.wish(InstalmentEvent::Publish), "{:?}", done);
+            }
+            Step::Cancel => {
+                let (institution, position_id) = self.named();
+                let request = CancelPositionRequest { institution, position_id, force: false };
+                let done = self.money.replica.positions.cancel_position(called("maria", request)).await;
+                prop_assert_eq!(done.is_ok(), self.model.wish(InstalmentEvent::Cancel), "{:?}", done);
+            }
+            Step::Update(place) => return self.update(*place).await,
+            Step::Activate(place) => {
+                let payable = self.money.verify(&self.numbers[*place]).await.is_ok();
+                self.money.activate(&self.numbers[*place]).await;
+                prop_assert_eq!(payable, self.model.states[*place] == State::Payable);
+            }
+            Step::Receipts(receipts) => return self.receipts(receipts).await,
+        }
+        Ok(())
+    }
+
+    async fn update(&self, place: usize) -> TestCaseResult {
+        let present = self.money.again(&self.created).await;
+        let version = present.options.iter().flat_map(|option| &option.instalments).nth(place).unwrap().version;
+        let request = UpdateInstalmentRequest {
+            institution: self.named().0,
+            notice_number: self.numbers[place].clone(),
+            version,
+            description: Some("changed".to_owned()),
+            ..UpdateInstalmentRequest::default()
+        };
+        let done = self.money.replica.positions.update_instalment(called("maria", request)).await;
+        let allowed = next(self.model.states[place], InstalmentEvent::Change).is_ok();
+        prop_assert_eq!(done.is_ok(), allowed, "{:?}", done);
+        Ok(())
+    }
+
+    async fn receipts(&mut self, receipts: &[(usize, u8)]) -> TestCaseResult {
+        let name = |receipt: u8| format!("{}-{receipt}", self.reference);
+        let cents = [100, 100, 200, 300];
+        let batch = (receipts.iter())
+            .map(|(place, receipt)| self.money.receipt(&name(*receipt), &self.numbers[*place], cents[*place]))
+            .collect();
+        let outcomes = self.money.pay(batch).await;
+        let names: Vec<_> = receipts.iter().map(|(place, receipt)| (*place, name(*receipt))).collect();
+        let expect: Vec<_> = names.iter().map(|(place, name)| self.model.receipt(*place, name)).collect();
+        prop_assert_eq!(outcomes, expect);
+        Ok(())
+    }
+
+    fn named(&self) -> (String, String) {
+        (self.money.institution().to_owned(), self.created.position_id.clone())
+    }
+}
+
 async fn run(money: &Money, reference: &str, steps: &[Step]) -> TestCaseResult {
-    let mut new = position(reference, &[&[100, 100], &[200], &[300]]);
-    new.draft = true;
-    let created = money.create(new).await;
-    let numbers = numbers(&created);
-    let (institution, position_id) = (money.institution().to_owned(), created.position_id.clone());
     let (outbox, cases) = (count(money.pool(), "outbox").await, count(money.pool(), "cases").await);
-    let mut model = Model::new();
+    let mut pair = Pair::new(money, reference).await;
     for step in steps {
         // A later moment, at which no attempt is open: force is tested elsewhere.
         money.advance(31);
-        let (institution, position_id) = (institution.clone(), position_id.clone());
-        match step {
-            Step::Publish => {
-                let request = PublishPositionRequest { institution, position_id };
-                let done = money.replica.positions.publish_position(called("maria", request)).await;
-                prop_assert_eq!(done.is_ok(), model.wish(InstalmentEvent::Publish), "{:?}", done);
-            }
-            Step::Cancel => {
-                let request = CancelPositionRequest { institution, position_id, force: false };
-                let done = money.replica.positions.cancel_position(called("maria", request)).await;
-                prop_assert_eq!(done.is_ok(), model.wish(InstalmentEvent::Cancel), "{:?}", done);
-            }
-            Step::Update(place) => {
-                let version = money.again(&created).await.options.iter().flat_map(|option| &option.instalments).nth(*place).unwrap().version;
-                let description = Some("changed".to_owned());
-                let notice_number = numbers[*place].clone();
-                let request = UpdateInstalmentRequest { institution, notice_number, version, description, ..Default::default() };
-                let done = money.replica.positions.update_instalment(called("maria", request)).await;
-                prop_assert_eq!(done.is_ok(), next(model.states[*place], InstalmentEvent::Change).is_ok(), "{:?}", done);
-            }
-            Step::Activate(place) => {
-                let payable = money.verify(&numbers[*place]).await.is_ok();
-                money.activate(&numbers[*place]).await;
-                prop_assert_eq!(payable, model.states[*place] == State::Payable);
-            }
-            Step::Receipts(receipts) => {
-                let name = |receipt: u8| format!("{reference}-{receipt}");
-                let cents = [100, 100, 200, 300];
-                let batch = receipts.iter().map(|(place, receipt)| money.receipt(&name(*receipt), &numbers[*place], cents[*place]));
-                let outcomes = money.pay(batch.collect()).await;
-                let expect: Vec<_> = receipts.iter().map(|(place, receipt)| model.receipt(*place, &name(*receipt))).collect();
-                prop_assert_eq!(outcomes, expect);
-            }
-        }
-        let states: Vec<_> = money.states(&created).await.into_iter().map(|state| i32::from(state) as i16).collect();
-        prop_assert_eq!(states, model.states.map(State::number), "after {:?}", step);
+        pair.step(step).await?;
+        let states: Vec<_> = money.states(&pair.created).await.into_iter().map(i32::from).collect();
+        prop_assert_eq!(states, pair.model.states.map(|state| i32::from(state.number())), "after {:?}", step);
     }
     let told = usize::try_from(count(money.pool(), "outbox").await - outbox).unwrap();
     let found = usize::try_from(count(money.pool(), "cases").await - cases).unwrap();
-    prop_assert_eq!((told, found), (model.seen.len(), model.cases), "every receipt is told once, every odd one has its case");
+    let expect = (pair.model.seen.len(), pair.model.cases);
+    prop_assert_eq!((told, found), expect, "every receipt is told once, every odd one has its case");
     Ok(())
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Line {
     Cut,
     /// Connections stay, nothing passes.
     Silent,
+    /// What is connected hangs for ever, new connections pass: as after a failover to another machine.
+    FailedOver,
 }
 
 pub(crate) struct Proxy {
@@ -54,14 +56,15 @@ impl Proxy {
 }
 
 async fn pass(mut from: TcpStream, target: SocketAddr, mut line: watch::Receiver<Line>) {
-    if *line.borrow() == Line::Cut {
+    let born = *line.borrow();
+    if born == Line::Cut {
         return;
     }
     let mut to = TcpStream::connect(target).await.unwrap();
     loop {
         let now = *line.borrow_and_update();
         tokio::select! {
-            _ = copy_bidirectional(&mut from, &mut to), if now == Line::Open => return,
+            _ = copy_bidirectional(&mut from, &mut to), if now == Line::Open || (now, born) == (Line::FailedOver, Line::FailedOver) => return,
             changed = line.changed() => if changed.is_err() || *line.borrow() == Line::Cut { return },
         }
     }
