@@ -74,7 +74,7 @@ impl Sent {
                 active,
                 ..ServiceSpec::default()
             };
-            self.own(ResourceKind::Service, self.uid(&format!("S{code}")), &spec)
+            self.own(ResourceKind::Service, &format!("S{code}"), &spec)
         };
         let broker = BrokerSpec { fiscal_code: "15376371009".into(), ..BrokerSpec::default() };
         let station = StationSpec {
@@ -82,12 +82,12 @@ impl Sent {
             broker_fiscal_code: "15376371009".into(),
             primitive_version: 2,
         };
-        let account = self.account.then(|| self.own(ResourceKind::Account, self.uid("tesoreria"), &account));
+        let account = self.account.then(|| self.own(ResourceKind::Account, "tesoreria", &account));
         let request = ApplyBundleRequest {
             fence: 0,
             platform: "fiorino".into(),
             environment: "Uat".into(),
-            institution: Some(self.own(ResourceKind::Institution, self.uid("comune"), &institution)),
+            institution: Some(self.own(ResourceKind::Institution, "comune", &institution)),
             children: account.into_iter().chain(self.services.iter().map(service)).collect(),
             shared: vec![
                 resource(ResourceKind::Broker, "broker", &broker),
@@ -99,10 +99,10 @@ impl Sent {
     }
 
     /// The first two objects are called the same: one is the other made anew.
-    fn own(&self, kind: ResourceKind, uid: String, spec: &impl Message) -> Resource {
+    fn own(&self, kind: ResourceKind, name: &str, spec: &impl Message) -> Resource {
         let namespace = if self.object < 2 { "comune" } else { "elsewhere" };
         let (generation, adopt) = (self.generation, self.adopt);
-        Resource { namespace: namespace.into(), generation, adopt, ..resource(kind, &uid, spec) }
+        Resource { namespace: namespace.into(), generation, adopt, ..resource(kind, &self.uid(name), spec) }
     }
 
     fn uid(&self, name: &str) -> String {
