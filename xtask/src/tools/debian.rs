@@ -130,8 +130,8 @@ fn on_path(program: &str) -> bool {
 
 fn has_libclang() -> bool {
     let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    let direct = places.iter().any(|place| has_file(Path::new(place), "libclang"));
-    direct || llvm_dirs().iter().any(|dir| has_file(&dir.join("lib"), "libclang"))
+    let direct = places.iter().any(|place| holds_libclang(Path::new(place)));
+    direct || llvm_dirs().iter().any(|dir| holds_libclang(&dir.join("lib")))
 }
 
 fn llvm_dirs() -> Vec<PathBuf> {
@@ -139,12 +139,15 @@ fn llvm_dirs() -> Vec<PathBuf> {
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("llvm-")).map(|entry| entry.path()).collect()
 }
 
-fn has_file(dir: &Path, prefix: &str) -> bool {
+fn holds_libclang(dir: &Path) -> bool {
     let entries = fs_err::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).any(|name| {
-        name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(".so") || rest.starts_with('-'))
-            && name.contains(".so")
-    })
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).any(|name| is_libclang(&name))
+}
+
+/// `libclang.so`, `libclang.so.1`, `libclang-14.so.1`; not `libclang-cpp.so.14`, which comes with other packages.
+fn is_libclang(file: &str) -> bool {
+    let version = |c: char| c.is_ascii_digit() || c == '-' || c == '.';
+    file.strip_prefix("libclang").is_some_and(|rest| rest.trim_start_matches(version).starts_with("so"))
 }
 
 fn python_has_venv() -> bool {
@@ -162,6 +165,14 @@ mod tests {
             NEEDS.iter().filter(|need| need.purpose == Some(Purpose::Test)).map(|need| need.package).collect();
         assert!(only_tests.contains(&"libxml2-dev") && !only_tests.contains(&"postgresql"));
         assert!(NEEDS.iter().all(|need| need.why.len() > 10));
+    }
+
+    #[test]
+    fn the_library_for_cpp_is_not_the_one_that_bindings_are_made_with() {
+        assert!(
+            ["libclang.so", "libclang.so.1", "libclang-14.so.1", "libclang-14.0.6.so"].into_iter().all(is_libclang)
+        );
+        assert!(!["libclang-cpp.so.14", "libclang.a", "libclangAST.so.14"].into_iter().any(is_libclang));
     }
 
     #[test]
