@@ -281,7 +281,7 @@ impl Context {
     }
 }
 
-/// A beneficiary's number may change with the legal date.
+/// A beneficiary's account may get its first valid number with the legal date.
 fn until_midnight(now: Timestamp) -> Duration {
     let rome = TimeZone::get("Europe/Rome").unwrap_or(TimeZone::UTC);
     let here = now.to_zoned(rome);

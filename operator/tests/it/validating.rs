@@ -219,21 +219,17 @@ fn a_wrong_number_is_mended_by_withdrawing_it() {
     assert_eq!(shown, [("2026-01-02", false, true), ("2026-06-01", true, false)]);
 }
 
+/// Which of its numbers counts is tenant's to say, when somebody pays.
 #[test]
-fn a_share_goes_to_the_number_in_use_today() {
+fn a_share_names_the_account() {
     let mut snapshot = snapshot();
-    let numbers = json!([
-        {"validFrom": "2025-01-01", "iban": POSTAL_IBAN},
-        {"validFrom": "2026-11-23", "iban": IBAN},
-        {"validFrom": "2026-11-22", "iban": POSTAL_IBAN, "withdrawn": true},
-        {"validFrom": "2026-11-24", "iban": POSTAL_IBAN},
-    ]);
+    let numbers = json!([{"validFrom": "2025-01-01", "iban": POSTAL_IBAN}, {"validFrom": "2026-11-24", "iban": IBAN}]);
     sharing(&mut snapshot, Some(world::province(true, numbers)));
     let validated = judge(&snapshot);
     let children = &bundle(&validated).children;
     let tefa = children.iter().find(|child| child.uid == "uid-tefa-service").unwrap();
     let share = ServiceSpec::decode(&tefa.spec[..]).unwrap().beneficiaries.remove(0);
-    assert_eq!((share.iban.as_str(), share.postal, share.share_basis_points), (IBAN, false, 500));
+    assert_eq!((share.fiscal_code.as_str(), share.account.as_str(), share.share_basis_points), (PROVINCE, "tefa", 500));
     assert_eq!((share.legal_name.as_str(), share.taxonomy_code.as_str()), ("Provincia di Valdarda", "9/0201102IM/"));
 }
 

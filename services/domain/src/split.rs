@@ -53,8 +53,6 @@ pub enum Error {
 /// Transfers of one payment (ctTransferListPA, pagopa.md 2.5).
 pub const MAX_TRANSFERS: usize = 5;
 
-const WHOLE: u16 = 10_000;
-
 /// Divides `amount` by the shares, in their order: each is rounded half-up and never more than what is left. What remains and all
 /// `costs` (interest, fines, postage) go to the issuer's share, or to the first one when the issuer has none. Parts of zero are left
 /// out. The parts add up to `amount + costs`.
@@ -68,7 +66,7 @@ pub fn split(amount: Cents, costs: Cents, shares: &[Share]) -> Result<Vec<Part>>
     if shares.len() > MAX_TRANSFERS {
         return Err(Error::TooMany);
     }
-    if shares.iter().map(|share| u32::from(share.basis_points.0)).sum::<u32>() > u32::from(WHOLE) {
+    if shares.iter().map(|share| u32::from(share.basis_points.0)).sum::<u32>() > u32::from(BasisPoints::WHOLE.0) {
         return Err(Error::AboveWhole);
     }
     if amount.checked_add(costs).map_err(Error::Total)?.is_zero() {
@@ -104,12 +102,15 @@ impl Share {
 // === impl BasisPoints ===
 
 impl BasisPoints {
+    /// 100 %.
+    pub const WHOLE: Self = Self(10_000);
+
     /// So many hundredths of a per cent.
     ///
     /// # Errors
     /// Above 10,000.
     pub fn new(basis_points: u32) -> Result<Self> {
-        u16::try_from(basis_points).ok().filter(|points| *points <= WHOLE).map(Self).ok_or(Error::BasisPoints)
+        u16::try_from(basis_points).ok().filter(|points| *points <= Self::WHOLE.0).map(Self).ok_or(Error::BasisPoints)
     }
 
     /// 0..=10,000.
@@ -120,7 +121,7 @@ impl BasisPoints {
     /// That part of an amount, rounded half-up.
     fn of(self, amount: Cents) -> money::Result<Cents> {
         // 99,999,999,999 * 10,000 stays far below 2^63.
-        let (points, whole) = (i64::from(self.0), i64::from(WHOLE));
+        let (points, whole) = (i64::from(self.0), i64::from(Self::WHOLE.0));
         Cents::new((amount.get() * points + whole / 2) / whole)
     }
 }

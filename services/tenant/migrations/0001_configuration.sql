@@ -195,7 +195,7 @@ create table payment_service (
     -- cents; 0 = no limit
     minimum_cents bigint not null,
     maximum_cents bigint not null,
-    -- [{"fiscal_code", "legal_name", "share_basis_points", "iban", "postal", "taxonomy_code"}] in the order of the manifest
+    -- [{"fiscal_code", "legal_name", "share_basis_points", "account", "taxonomy_code"}] in the order of the manifest
     beneficiaries jsonb not null,
     -- "<profile>/<revision>", or empty
     profile_revision text not null,

@@ -25,6 +25,7 @@ use fiorino_proto::positions::v1::{self as proto, create_outcome::Outcome, posit
 use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::write::hold_numbers;
 use self::{
     change::{Change, Wish},
     create::{Created, Creator, Item},

@@ -1,10 +1,11 @@
 //! Services: what profiles bring and the institution overrides, with their accounts and beneficiaries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use fiorino_crds::{
-    Iban, PaymentService, Reason, ServiceProfile,
+    PaymentService, Reason, ServiceProfile,
     expand::{EffectiveService, Problem, expand},
+    iban::AccountNumber,
     service::{Beneficiary as Share, ExpiryPolicy},
 };
 use fiorino_domain::{iban::Iban as Number, taxonomy::TaxonomyCode};
@@ -229,12 +230,11 @@ fn beneficiary(
     let own = share.fiscal_code == snapshot.institution.spec.fiscal_code;
     let name = (share.fiscal_code.clone(), share.account.clone());
     match account(snapshot.beneficiaries.get(&name), own, share, snapshot.today) {
-        Ok((legal_name, number)) => Some(proto::Beneficiary {
+        Ok(legal_name) => Some(proto::Beneficiary {
             fiscal_code: share.fiscal_code.clone(),
             legal_name,
             share_basis_points: share.share_basis_points,
-            iban: number.expose().to_owned(),
-            postal: number.is_postal(),
+            account: share.account.clone(),
             taxonomy_code,
         }),
         Err((name, problem, remedy)) => {
@@ -245,13 +245,13 @@ fn beneficiary(
     }
 }
 
-/// The beneficiary's name and the number in use today; else field, problem and remedy.
+/// The beneficiary's name, if its account can be paid to today; else field, problem and remedy.
 fn account(
     found: Option<&Beneficiary>,
     own: bool,
     share: &Share,
     today: Date,
-) -> Result<(String, Number), (&'static str, String, &'static str)> {
+) -> Result<String, (&'static str, String, &'static str)> {
     let Share { fiscal_code, account, .. } = share;
     let (legal_name, iban) = match found {
         Some(Beneficiary::Account { legal_name, iban }) => (legal_name, iban),
@@ -268,21 +268,13 @@ fn account(
         let problem = format!("the institution {fiscal_code} has not published its Iban {account}");
         return Err(("account", problem, "ask it to set spec.published: true there"));
     }
-    let Some(number) = in_use(iban, today) else {
+    // Which number counts is tenant's to say, when somebody pays.
+    let valid = |number: &&AccountNumber| {
+        !number.withdrawn && number.valid_from <= today && Number::parse(&number.iban).is_ok()
+    };
+    if !iban.spec.numbers.iter().any(|number| valid(&number)) {
         let problem = format!("the Iban {account} of the institution {fiscal_code} has no valid number in use today");
         return Err(("account", problem, "ask it to add one"));
-    };
-    Ok((legal_name.clone(), number))
-}
-
-/// The number with the latest `validFrom` that is not in the future.
-fn in_use(iban: &Iban, today: Date) -> Option<Number> {
-    let numbers: BTreeMap<Date, &str> = iban
-        .spec
-        .numbers
-        .iter()
-        .filter(|number| !number.withdrawn && number.valid_from <= today)
-        .map(|number| (number.valid_from, number.iban.as_str()))
-        .collect();
-    numbers.into_values().next_back().and_then(|text| Number::parse(text).ok())
+    }
+    Ok(legal_name.clone())
 }

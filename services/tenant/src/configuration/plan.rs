@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use fiorino_proto::config::v1::{ApplyResult, ResourceKind, ResourceOutcome};
+use jiff::civil::Date;
 
 use super::{
     bundle::{Bundle, Item},
@@ -20,6 +21,8 @@ pub(super) struct Current {
     /// Brokers and stations that the bundle refers to and that were applied before.
     pub(super) brokers: HashSet<String>,
     pub(super) stations: HashSet<String>,
+    /// Numbers of the institution's accounts, by account and first day.
+    pub(super) numbers: HashMap<(String, Date), String>,
 }
 
 /// Who holds the identity of the institution.
@@ -103,7 +106,12 @@ impl Row {
 impl<'a> Plan<'a> {
     /// Compares.
     pub(super) fn new(bundle: &'a Bundle, current: &Current) -> Self {
-        let known = Known { brokers: current.brokers.clone(), stations: current.stations.clone(), ..Known::default() };
+        let known = Known {
+            brokers: current.brokers.clone(),
+            stations: current.stations.clone(),
+            accounts: HashSet::new(),
+            numbers: current.numbers.clone(),
+        };
         let mut planner = Planner { bundle, current, known, verdicts: HashMap::new() };
         planner.judge_all();
         planner.plan()
@@ -151,7 +159,8 @@ impl<'a> Planner<'a, '_> {
             Spec::Station(station) if !self.known.brokers.contains(station.broker.as_str()) => {
                 Err(format!("broker {} is not known; apply the Broker first", station.broker))
             }
-            Spec::Broker(_) | Spec::Station(_) | Spec::Account(_) => Ok(()),
+            Spec::Broker(_) | Spec::Station(_) => Ok(()),
+            Spec::Account(account) => rules::account(account, &self.known),
             Spec::Institution(institution) => rules::institution(institution, &self.known),
             Spec::Service(service) => rules::service(service, &self.known),
         };

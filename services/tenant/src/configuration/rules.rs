@@ -1,14 +1,14 @@
 //! What a resource that can be read may still lack: pure, each rule in one place, told as an outcome.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use fiorino_domain::notice::AuxDigit;
+use fiorino_domain::{
+    notice::AuxDigit,
+    split::{BasisPoints, MAX_TRANSFERS},
+};
+use jiff::civil::Date;
 
-use super::spec::{Association, Institution, Service};
-
-/// Transfers of one payment (pagopa.md 2.5): the issuer's and the beneficiaries'.
-const TRANSFERS_MAX: usize = 5;
-const WHOLE_BASIS_POINTS: u32 = 10_000;
+use super::spec::{Account, Association, Institution, Number, Service};
 
 /// What other resources may be named.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(super) struct Known {
     pub(super) brokers: HashSet<String>,
     pub(super) stations: HashSet<String>,
     pub(super) accounts: HashSet<String>,
+    /// What every number of the institution's accounts was when it was first applied, by account and first day.
+    pub(super) numbers: HashMap<(String, Date), String>,
 }
 
 /// What an institution lacks.
@@ -54,6 +56,21 @@ pub(super) fn institution(spec: &Institution, known: &Known) -> Result<(), Strin
     })
 }
 
+/// What is wrong with an account. The API server refuses an edited number of one object; an object made anew is told here.
+pub(super) fn account(spec: &Account, known: &Known) -> Result<(), String> {
+    let edited = |number: &&Number| {
+        let held = known.numbers.get(&(spec.name.clone(), number.valid_from));
+        held.is_some_and(|held| held != number.iban.expose())
+    };
+    spec.numbers.iter().find(edited).map_or(Ok(()), |number| {
+        Err(format!(
+            "the number valid from {} is another one than before, and notices are paid to that; restore it, withdraw it, \
+             and add the new one with a later day",
+            number.valid_from
+        ))
+    })
+}
+
 /// What a service lacks.
 pub(super) fn service(spec: &Service, known: &Known) -> Result<(), String> {
     if !known.accounts.contains(&spec.account) {
@@ -64,14 +81,21 @@ pub(super) fn service(spec: &Service, known: &Known) -> Result<(), String> {
         let (minimum, maximum) = (spec.minimum.get(), spec.maximum.get());
         return Err(format!("maximum {maximum} is below minimum {minimum} (cents); raise the one or lower the other"));
     }
+    let accounts = || spec.beneficiaries.iter().map(|beneficiary| (beneficiary.fiscal_code, &beneficiary.account));
+    if let Some((code, account)) =
+        accounts().enumerate().find_map(|(at, one)| accounts().take(at).find(|it| *it == one))
+    {
+        return Err(format!("account {account} of {code} is named twice; add its shares up in one beneficiary"));
+    }
     let shares: u32 = spec.beneficiaries.iter().map(|beneficiary| beneficiary.share_basis_points).sum();
-    if shares > WHOLE_BASIS_POINTS {
+    let whole = u32::from(BasisPoints::WHOLE.get());
+    if shares > whole {
         return Err(format!("shares sum up to {shares} basis points; at most 10000 (100 %) can be given away"));
     }
-    let transfers = spec.beneficiaries.len() + usize::from(shares < WHOLE_BASIS_POINTS);
-    if transfers > TRANSFERS_MAX {
+    let transfers = spec.beneficiaries.len() + usize::from(shares < whole);
+    if transfers > MAX_TRANSFERS {
         return Err(format!(
-            "a payment would have {transfers} transfers; pagoPA takes {TRANSFERS_MAX}, the issuer's too"
+            "a payment would have {transfers} transfers; pagoPA takes {MAX_TRANSFERS}, the issuer's too"
         ));
     }
     Ok(())
@@ -94,7 +118,7 @@ fn capacity(nav_prefix: &str) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use fiorino_domain::{iban::Iban, institution::InstitutionCode, money::Cents, taxonomy::TaxonomyCode, text::Text};
+    use fiorino_domain::{institution::InstitutionCode, money::Cents, taxonomy::TaxonomyCode, text::Text};
     use fiorino_proto::config::v1::{ExpiryPolicy, LifecyclePhase};
     use rstest::rstest;
 
@@ -153,6 +177,7 @@ mod tests {
     #[case::too_much_given_away("a", 0, 0, &[10_000, 1], Some("10001 basis points"))]
     #[case::four_beneficiaries("a", 0, 0, &[1; 4], None)]
     #[case::six_transfers("a", 0, 0, &[1; 5], Some("6 transfers"))]
+    #[case::one_account_twice("a", 0, 0, &[7, 1, 7], Some("account tefa of 80012340560 is named twice"))]
     fn services(
         #[case] account: &str,
         #[case] minimum: i64,
@@ -161,12 +186,12 @@ mod tests {
         #[case] refused: Option<&str>,
     ) {
         let taxonomy_code = TaxonomyCode::parse("9/0107101TS/").unwrap();
-        let beneficiary = |&share_basis_points: &u32| Beneficiary {
+        let beneficiary = |(at, &share_basis_points): (usize, &u32)| Beneficiary {
             fiscal_code: InstitutionCode::parse("80012340560").unwrap(),
             legal_name: Text::parse("Provincia").unwrap(),
             share_basis_points,
-            iban: Iban::parse("IT60X0542811101000000123456").unwrap(),
-            postal: false,
+            // Shares of 7 basis points go to one account.
+            account: if share_basis_points == 7 { "tefa".into() } else { format!("account-{at}") },
             taxonomy_code,
         };
         let spec = Service {
@@ -178,7 +203,7 @@ mod tests {
             active: true,
             minimum: Cents::new(minimum).unwrap(),
             maximum: Cents::new(maximum).unwrap(),
-            beneficiaries: shares.iter().map(beneficiary).collect(),
+            beneficiaries: shares.iter().enumerate().map(beneficiary).collect(),
             profile_revision: String::new(),
         };
         check(service(&spec, &known()), refused);

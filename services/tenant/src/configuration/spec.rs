@@ -97,8 +97,8 @@ pub(super) struct Beneficiary {
     pub(super) legal_name: Text<140>,
     /// 1 = 0.01 %.
     pub(super) share_basis_points: u32,
-    pub(super) iban: Iban,
-    pub(super) postal: bool,
+    /// Name of an account of the beneficiary.
+    pub(super) account: String,
     pub(super) taxonomy_code: TaxonomyCode,
 }
 
@@ -316,15 +316,14 @@ fn beneficiary(spec: &BeneficiarySpec, reader: &mut Reader<'_>) -> Option<Benefi
     let legal_name = reader.field("legal_name", Text::parse(&spec.legal_name));
     let share_ok = (1..=10_000).contains(&spec.share_basis_points);
     let share_ok = reader.require("share_basis_points", share_ok, "must be between 1 and 10000 (100 %)");
-    let iban = reader.field("iban", Iban::parse(&spec.iban));
+    let account_ok = reader.require("account", is_name(&spec.account), NAME);
     let taxonomy_code = reader.field("taxonomy_code", TaxonomyCode::parse(&spec.taxonomy_code));
-    share_ok?;
+    let ((), ()) = (share_ok?, account_ok?);
     Some(Beneficiary {
         fiscal_code: fiscal_code?,
         legal_name: legal_name?,
         share_basis_points: spec.share_basis_points,
-        iban: iban?,
-        postal: spec.postal,
+        account: spec.account.clone(),
         taxonomy_code: taxonomy_code?,
     })
 }

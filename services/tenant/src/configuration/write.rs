@@ -111,8 +111,14 @@ pub(super) async fn current(
         .bind(brokers)
         .fetch_all(&mut *conn)
         .await?;
+    let numbers: Vec<(String, jiff_sqlx::Date, String)> =
+        sqlx::query_as("select account, valid_from, iban from account_number where institution_id = $1")
+            .bind(holder.as_ref().map(|holder| holder.institution_id))
+            .fetch_all(&mut *conn)
+            .await?;
     Ok(Current {
         holder,
+        numbers: numbers.into_iter().map(|(account, day, iban)| ((account, day.to_jiff()), iban)).collect(),
         rows: rows.into_iter().map(|row| (row.uid.clone(), row)).collect(),
         brokers: HashSet::from_iter(brokers),
         stations: HashSet::from_iter(stations),

@@ -109,17 +109,19 @@ pub(super) async fn record(
     Ok(())
 }
 
-/// The case of a payable notice whose account has no number today.
+/// The case of a payable notice of which an account has no number today.
 pub(super) fn no_account(found: &Found, now: Timestamp) -> Option<NewCase> {
     let (institution, notice) = found.institution.as_ref().zip(found.notice.as_ref())?;
     debug_assert_eq!(notice.state, InstalmentState::Payable, "only a payable notice asks for a number");
+    let (owner, account) = notice.unnumbered(institution)?;
+    let key = if owner == institution.code { account.to_owned() } else { format!("{owner}/{account}") };
     Some(NewCase {
         institution_id: institution.id,
         kind: CaseKind::NoAccount,
-        key: notice.account.clone(),
+        key,
         nav: Some(notice.nav.to_string()),
         receipt_id: None,
-        detail: serde_json::json!({ "account": notice.account }),
+        detail: serde_json::json!({ "institution": owner, "account": account }),
         opened_at: now,
     })
 }

@@ -64,20 +64,11 @@ pub(super) fn judge(found: &Found, now: Timestamp) -> Result<Payable<'_>, Refusa
     Ok(Payable { institution, notice, transfers: transfers.ok_or(Refusal::NoAccount)? })
 }
 
-/// The issuer's own transfers go to the number that its account has today; those of others to the number that the service names
-/// today, else to the one that it named when the notice was issued.
+/// Each transfer goes to the number that its account has today, the issuer's as those of others.
 fn resolve(institution: &Institution, notice: &Notice, stored: &StoredTransfer) -> Option<Resolved> {
     let (beneficiary, name, number) = match &stored.to {
         None => (institution.code, &institution.legal_name, notice.number.clone()?),
-        Some(to) => {
-            let present = notice
-                .beneficiaries
-                .iter()
-                .find(|present| present.fiscal_code == to.code && present.taxonomy_code == stored.taxonomy)
-                .map(|present| Number { iban: present.iban.clone(), postal: present.postal });
-            let number = present.unwrap_or_else(|| Number { iban: to.iban.clone(), postal: to.postal });
-            (to.code, &to.name, number)
-        }
+        Some(to) => (to.code, &to.name, notice.others.get(&stored.id)?.clone()),
     };
     Some(Resolved {
         id: stored.id,

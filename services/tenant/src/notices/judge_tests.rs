@@ -8,7 +8,7 @@ use fiorino_domain::{
 use rstest::rstest;
 
 use super::*;
-use crate::{notices::read::Beneficiary, positions::stored::StoredBeneficiary};
+use crate::positions::stored::StoredBeneficiary;
 
 const POSTAL: &str = "IT26A0760103200001012345678";
 const BANK: &str = "IT60X0542811101000000123456";
@@ -30,13 +30,8 @@ fn transfer(id: u8, to: Option<StoredBeneficiary>) -> StoredTransfer {
     StoredTransfer { id, cents: Cents::new(50).unwrap(), taxonomy, to, metadata: Vec::new() }
 }
 
-fn province(iban: &str) -> StoredBeneficiary {
-    StoredBeneficiary {
-        code: code("80001234567"),
-        name: "Provincia".to_owned(),
-        iban: iban.to_owned(),
-        postal: iban == POSTAL,
-    }
+fn province(account: &str) -> StoredBeneficiary {
+    StoredBeneficiary { code: code("80001234567"), name: "Provincia".to_owned(), account: account.to_owned() }
 }
 
 fn found() -> Found {
@@ -60,9 +55,9 @@ fn found() -> Found {
         expiry: ExpiryPolicy::NotPayableAfterDueDate,
         description: "TARI".to_owned(),
         account: "tesoreria".to_owned(),
-        transfers: vec![transfer(1, None), transfer(2, Some(province(BANK)))],
+        transfers: vec![transfer(1, None), transfer(2, Some(province("tefa")))],
         number: Some(number(BANK)),
-        beneficiaries: Vec::new(),
+        others: [(2, number(BANK))].into(),
         debtor: None,
     };
     Found { institution: Some(institution), notice: Some(notice) }
@@ -138,27 +133,32 @@ fn expiry_is_a_legal_date() {
 }
 
 #[test]
-fn an_own_transfer_needs_a_number_and_others_do_not() {
-    assert_eq!(refused(&changed(|_, notice| notice.number = None)), Some(Refusal::NoAccount));
+fn every_account_of_its_transfers_needs_a_number_and_no_other_does() {
+    let unnumbered = |found: &Found| {
+        let (institution, notice) = (found.institution.as_ref().unwrap(), found.notice.as_ref().unwrap());
+        notice.unnumbered(institution).map(|(code, account)| format!("{code} {account}"))
+    };
+    let own = changed(|_, notice| notice.number = None);
+    assert_eq!((refused(&own), unnumbered(&own)), (Some(Refusal::NoAccount), Some("80012340560 tesoreria".to_owned())));
+    let other = changed(|_, notice| notice.others.clear());
+    assert_eq!((refused(&other), unnumbered(&other)), (Some(Refusal::NoAccount), Some("80001234567 tefa".to_owned())));
     let only_others = changed(|_, notice| {
         notice.number = None;
-        notice.transfers = vec![transfer(1, Some(province(BANK)))];
+        notice.transfers.remove(0);
     });
-    assert_eq!(refused(&only_others), None);
+    assert_eq!((refused(&only_others), unnumbered(&only_others)), (None, None));
 }
 
+/// One institution may receive twice, to two accounts.
 #[test]
-fn a_beneficiary_is_paid_to_the_number_that_the_service_names_today() {
-    let named = |taxonomy: &str| {
-        let taxonomy_code = TaxonomyCode::parse(taxonomy).unwrap();
-        let present =
-            Beneficiary { fiscal_code: code("80001234567"), taxonomy_code, iban: POSTAL.to_owned(), postal: true };
-        let found = changed(|_, notice| notice.beneficiaries = vec![present]);
-        let payable = judge(&found, now()).unwrap_or_else(|refusal| panic!("{refusal:?}"));
-        payable.transfers()[1].iban.clone()
-    };
-    assert_eq!(named("0101101IM"), POSTAL);
-    assert_eq!(named("0201102IM"), BANK, "another share of the same institution");
+fn each_transfer_goes_to_the_number_of_its_own_account() {
+    let found = changed(|_, notice| {
+        notice.transfers.push(transfer(3, Some(province("sanzioni"))));
+        notice.others.insert(3, number(POSTAL));
+    });
+    let payable = judge(&found, now()).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    let ibans: Vec<_> = payable.transfers().into_iter().map(|transfer| transfer.iban).collect();
+    assert_eq!(ibans, [BANK, BANK, POSTAL]);
 }
 
 #[rstest]
@@ -169,7 +169,7 @@ fn a_beneficiary_is_paid_to_the_number_that_the_service_names_today() {
 fn postal_accounts(#[case] ibans: &[&str], #[case] all: bool, #[case] slip: bool) {
     let found = changed(|_, notice| {
         notice.number = Some(number(ibans[0]));
-        notice.transfers[1].to = Some(province(ibans[1]));
+        notice.others = [(2, number(ibans[1]))].into();
     });
     let payable = judge(&found, now()).unwrap_or_else(|refusal| panic!("{refusal:?}"));
     assert_eq!(payable.summary().all_postal, all);

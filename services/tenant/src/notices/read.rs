@@ -1,7 +1,7 @@
 //! The one statement behind verify and activate: wide notice rows by primary key with what the configuration says of them now
 //! (ARCHITECTURE.md 4.3).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use fiorino_domain::{
     date::LegalDate,
@@ -9,7 +9,6 @@ use fiorino_domain::{
     money::Cents,
     notice::NoticeNumber,
     position::{ExpiryPolicy, InstalmentState},
-    taxonomy::TaxonomyCode,
 };
 use fiorino_kit::store;
 use fiorino_proto::{config::v1::LifecyclePhase, notices::v1::NoticeRef};
@@ -47,7 +46,7 @@ pub(super) struct Institution {
     pub(super) associated: bool,
 }
 
-/// The wide row, its account's number today, and its service's present beneficiaries.
+/// The wide row and the numbers that its accounts have today.
 pub(super) struct Notice {
     pub(super) nav: NoticeNumber,
     pub(super) state: InstalmentState,
@@ -61,23 +60,15 @@ pub(super) struct Notice {
     pub(super) transfers: Vec<StoredTransfer>,
     /// `None` = no number of the account can be used today.
     pub(super) number: Option<Number>,
-    pub(super) beneficiaries: Vec<Beneficiary>,
+    /// Those of other institutions' accounts, by transfer; one that is missing cannot be used today.
+    pub(super) others: BTreeMap<u8, Number>,
     /// Only for an activation.
     pub(super) debtor: Option<StoredDebtor>,
 }
 
 /// An account number.
-#[derive(Clone)]
-pub(super) struct Number {
-    pub(super) iban: String,
-    pub(super) postal: bool,
-}
-
-/// An element of `payment_service.beneficiaries`.
 #[derive(Clone, Deserialize)]
-pub(super) struct Beneficiary {
-    pub(super) fiscal_code: InstitutionCode,
-    pub(super) taxonomy_code: TaxonomyCode,
+pub(super) struct Number {
     pub(super) iban: String,
     pub(super) postal: bool,
 }
@@ -100,7 +91,7 @@ macro_rules! statement {
                  i.node_connected_at is not null as node_connected,
                  station.associated is not null as associated,
                  n.nav, n.state, n.version, n.amount_cents, n.due_date, n.issued_on, n.expiry_policy, n.description, n.account,
-                 n.transfers, number.iban, number.postal, s.beneficiaries, ",
+                 n.transfers, number.iban, number.postal, shared.others, ",
             $debtor,
             " as debtor
              from unnest($2::text[], $3::text[], $4::text[]) with ordinality as asked (fiscal_code, nav, station_id, place)
@@ -114,10 +105,17 @@ macro_rules! statement {
              left join lateral (
                  select * from notice n where n.institution_id = i.institution_id and n.nav = asked.nav limit 1
              ) n on true
+             left join lateral number_in_use(n.institution_id, n.account, $5) number on true
              left join lateral (
-                 select * from payment_service s where s.institution_id = n.institution_id and s.code = n.service_code limit 1
-             ) s on true
-             left join lateral number_in_use(n.institution_id, n.account, $5) number on true"
+                 select jsonb_object_agg(t.id, jsonb_build_object('iban', used.iban, 'postal', used.postal)) as others
+                 from jsonb_to_recordset(n.transfers) as t (id int2, \"to\" jsonb)
+                 cross join lateral (
+                     select o.institution_id from institution o
+                     where o.environment = $1 and o.fiscal_code = t.\"to\" ->> 'code' limit 1
+                 ) o
+                 cross join lateral number_in_use(o.institution_id, t.\"to\" ->> 'account', $5) used
+                 where t.\"to\" is not null
+             ) shared on true"
         )
     };
 }
@@ -247,6 +245,14 @@ impl Institution {
 // === impl Notice ===
 
 impl Notice {
+    /// The first of its accounts that has no number today, and whose it is.
+    pub(super) fn unnumbered(&self, issuer: &Institution) -> Option<(InstitutionCode, &str)> {
+        self.transfers.iter().find_map(|transfer| match &transfer.to {
+            None => self.number.is_none().then_some((issuer.code, self.account.as_str())),
+            Some(to) => (!self.others.contains_key(&transfer.id)).then_some((to.code, to.account.as_str())),
+        })
+    }
+
     fn from_row(nav: &str, row: &PgRow) -> sqlx::Result<Self> {
         let number = match row.try_get::<Option<String>, _>("iban")? {
             None => None,
@@ -264,9 +270,9 @@ impl Notice {
             account: row.try_get("account")?,
             transfers: row.try_get::<Json<Vec<StoredTransfer>>, _>("transfers")?.0,
             number,
-            beneficiaries: row
-                .try_get::<Option<Json<Vec<Beneficiary>>>, _>("beneficiaries")?
-                .map_or_else(Vec::new, |json| json.0),
+            others: row
+                .try_get::<Option<Json<BTreeMap<u8, Number>>>, _>("others")?
+                .map_or_else(BTreeMap::new, |json| json.0),
             debtor: row.try_get::<Option<Json<StoredDebtor>>, _>("debtor")?.map(|json| json.0),
         })
     }

@@ -185,9 +185,9 @@ impl Creator {
         Ok(facts)
     }
 
-    /// Refuses positions with a foreign number that somebody has already, in the database or before it in the batch.
+    /// Refuses positions with a foreign number that somebody has or paid already, in the database or before it in the batch.
     async fn refuse_taken(&self, batch: &mut Batch<'_>, plans: Vec<Plan>, mode: Mode) -> Result<Vec<Plan>> {
-        let foreign: Vec<_> = plans.iter().flat_map(Plan::foreign_numbers).collect();
+        let foreign: Vec<_> = plans.iter().flat_map(|plan| plan.planned.foreign_numbers()).collect();
         if foreign.is_empty() {
             return Ok(plans);
         }
@@ -195,7 +195,7 @@ impl Creator {
         let mut kept = Vec::with_capacity(plans.len());
         for plan in plans {
             let mut own = HashSet::new();
-            let double = plan.foreign_numbers().find(|number| taken.contains(number) || !own.insert(*number));
+            let double = plan.planned.foreign_numbers().find(|number| taken.contains(number) || !own.insert(*number));
             if let Some((_, nav)) = double {
                 batch.refuse(plan.place, number_taken(&batch.items[plan.place], nav), mode);
             } else {
@@ -269,7 +269,7 @@ fn number_taken(item: &Item, nav: NoticeNumber) -> Error {
     }
     Error::AlreadyExists(Violation::new(
         field,
-        "is the number of another notice; correct it, or leave it empty to have one issued",
+        "belongs to another notice, or was paid before it arrived here; correct it, or leave it empty to have one issued",
     ))
 }
 
@@ -308,10 +308,6 @@ impl Item {
 // === impl Plan ===
 
 impl Plan {
-    fn foreign_numbers(&self) -> impl Iterator<Item = (i32, NoticeNumber)> {
-        self.planned.foreign_numbers().map(|nav| (self.reference.institution_id, nav))
-    }
-
     /// Where and how many numbers are to be issued, from which floor on.
     fn wanted(&self) -> Option<(&Point, u64, usize)> {
         let missing = Some(self.planned.missing_numbers()).filter(|missing| *missing > 0)?;

@@ -58,14 +58,13 @@ pub(crate) struct Service {
     pub(crate) beneficiaries: Vec<Beneficiary>,
 }
 
-/// An element of `payment_service.beneficiaries`; not `Debug` of its number.
-#[derive(Clone, Deserialize)]
+/// An element of `payment_service.beneficiaries`.
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Beneficiary {
     pub(crate) fiscal_code: InstitutionCode,
     pub(crate) legal_name: String,
     pub(crate) share_basis_points: u32,
-    pub(crate) iban: String,
-    pub(crate) postal: bool,
+    pub(crate) account: String,
     pub(crate) taxonomy_code: TaxonomyCode,
 }
 
@@ -268,17 +267,6 @@ impl Cache {
             known.clear();
         }
         known.extend(read.iter().map(|(code, facts)| (*code, Arc::clone(facts))));
-    }
-}
-
-// === impl Beneficiary ===
-
-impl std::fmt::Debug for Beneficiary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Beneficiary")
-            .field("fiscal_code", &self.fiscal_code)
-            .field("share_basis_points", &self.share_basis_points)
-            .finish_non_exhaustive()
     }
 }
 

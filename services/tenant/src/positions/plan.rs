@@ -27,6 +27,8 @@ pub(crate) struct Planned {
     pub(crate) position: PositionRow,
     /// [`NoticeNumber::PROBE`] stands where a number is missing.
     pub(crate) notices: Vec<NoticeRow>,
+    /// Numbers that came with the request.
+    foreign: Vec<NoticeNumber>,
 }
 
 /// Who asks, and when.
@@ -73,7 +75,8 @@ pub(super) fn plan(asked: &Asked<'_>, draft: &Draft, facts: &Facts) -> Result<Pl
         options: draft.options.iter().map(|option| option.description.clone()).collect(),
         created_at: asked.now,
     };
-    Ok(Planned { owner: facts.owner.clone(), issuing: facts.issuing.clone(), position, notices })
+    let foreign = notices.iter().map(|notice| notice.nav).filter(|nav| *nav != NoticeNumber::PROBE).collect();
+    Ok(Planned { owner: facts.owner.clone(), issuing: facts.issuing.clone(), position, notices, foreign })
 }
 
 /// Whether the institution's phase allows new notices.
@@ -108,19 +111,21 @@ pub(super) fn within_limits(service: &Service, amount: Cents) -> Result<(), Stri
     Ok(())
 }
 
-/// The transfers of an amount: the issuer's first, then the beneficiaries of the service in their order.
+/// The transfers of an amount: the issuer's first unless the service gives everything away, then its beneficiaries in their order.
 ///
 /// # Errors
 /// Shares that cannot be divided: the rule and the remedy.
 pub(super) fn transfers(service: &Service, amount: Cents) -> Result<Vec<StoredTransfer>, String> {
     let unusable = |error| format!("{error}; correct the beneficiaries of service {}", service.code);
-    let mut shares = vec![Share::ISSUER];
+    let given: u32 = service.beneficiaries.iter().map(|beneficiary| beneficiary.share_basis_points).sum();
+    let mut shares = if given < BasisPoints::WHOLE.get().into() { vec![Share::ISSUER] } else { Vec::new() };
+    let issuers = shares.len();
     for beneficiary in &service.beneficiaries {
         shares.push(Share::of_beneficiary(BasisPoints::new(beneficiary.share_basis_points).map_err(unusable)?));
     }
     let parts = split::split(amount, Cents::ZERO, &shares).map_err(unusable)?;
     let transfer = |(id, part): (u8, split::Part)| {
-        let beneficiary = part.share.checked_sub(1).and_then(|place| service.beneficiaries.get(place));
+        let beneficiary = part.share.checked_sub(issuers).and_then(|place| service.beneficiaries.get(place));
         StoredTransfer {
             id,
             cents: part.amount,
@@ -128,8 +133,7 @@ pub(super) fn transfers(service: &Service, amount: Cents) -> Result<Vec<StoredTr
             to: beneficiary.map(|beneficiary| StoredBeneficiary {
                 code: beneficiary.fiscal_code,
                 name: beneficiary.legal_name.clone(),
-                iban: beneficiary.iban.clone(),
-                postal: beneficiary.postal,
+                account: beneficiary.account.clone(),
             }),
             metadata: Vec::new(),
         }
@@ -218,9 +222,9 @@ impl Planned {
         self.notices.iter().filter(|notice| notice.nav == NoticeNumber::PROBE).count()
     }
 
-    /// Numbers that came with the request.
-    pub(super) fn foreign_numbers(&self) -> impl Iterator<Item = NoticeNumber> {
-        self.notices.iter().map(|notice| notice.nav).filter(|nav| *nav != NoticeNumber::PROBE)
+    /// Numbers that came with the request, and whose they are.
+    pub(super) fn foreign_numbers(&self) -> impl Iterator<Item = (i32, NoticeNumber)> {
+        self.foreign.iter().map(|nav| (self.owner.institution_id, *nav))
     }
 
     /// Puts issued numbers where they are missing.

@@ -45,14 +45,12 @@ pub(crate) struct StoredTransfer {
     pub(crate) metadata: Vec<StoredEntry>,
 }
 
-/// Who else receives. The number is that of the day of creation: the service's present one goes before it.
+/// Who else receives, to the number that its account has when somebody pays.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredBeneficiary {
     pub(crate) code: InstitutionCode,
     pub(crate) name: String,
-    pub(crate) iban: String,
-    #[serde(default)]
-    pub(crate) postal: bool,
+    pub(crate) account: String,
 }
 
 /// An entry of a transfer's metadata (ctMetadata, pagopa.md 2.2).
@@ -172,8 +170,7 @@ mod tests {
             to: Some(StoredBeneficiary {
                 code: InstitutionCode::parse("80001234567").unwrap(),
                 name: "Provincia".to_owned(),
-                iban: "IT60X0542811101000000123456".to_owned(),
-                postal: false,
+                account: "tefa".to_owned(),
             }),
             metadata: vec![StoredEntry { key: "IBANAPPOGGIO".to_owned(), value: "x".to_owned() }],
         };
@@ -185,8 +182,7 @@ mod tests {
           "to": {
             "code": "80001234567",
             "name": "Provincia",
-            "iban": "IT60X0542811101000000123456",
-            "postal": false
+            "account": "tefa"
           },
           "metadata": [
             {

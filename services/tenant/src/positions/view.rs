@@ -58,7 +58,7 @@ fn instalment(owner: &Owner, row: &NoticeRow, now: Timestamp) -> proto::Instalme
 
 fn transfer(owner: &Owner, row: &NoticeRow, stored: &StoredTransfer) -> proto::Transfer {
     let (beneficiary, beneficiary_name, account) = match &stored.to {
-        Some(to) => (to.code, to.name.clone(), String::new()),
+        Some(to) => (to.code, to.name.clone(), to.account.clone()),
         None => (owner.code, owner.legal_name.clone(), row.account.clone()),
     };
     proto::Transfer {

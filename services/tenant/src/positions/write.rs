@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use fiorino_domain::notice::NoticeNumber;
 use fiorino_kit::store;
-use sqlx::{PgPool, error::DatabaseError};
+use sqlx::{PgConnection, PgExecutor, PgPool, error::DatabaseError};
 use tracing::Instrument as _;
 
 use super::{
@@ -41,24 +41,44 @@ pub(super) async fn all(pool: &PgPool, news: &[New<'_>]) -> sqlx::Result<Written
     }
 }
 
-/// Which of the numbers (institution, number) have a notice.
+/// Which of the numbers (institution, number) have a notice, or were paid while nobody here knew them.
 ///
 /// # Errors
 /// What the database says.
 pub(super) async fn taken(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     numbers: &[(i32, NoticeNumber)],
 ) -> sqlx::Result<HashSet<(i32, NoticeNumber)>> {
     let rows: Vec<(i32, String)> = sqlx::query_as(
-        "select n.institution_id, n.nav from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav)
-         join notice n on n.institution_id = wanted.institution_id and n.nav = wanted.nav",
+        "select wanted.* from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav)
+         where exists (select from notice n where n.institution_id = wanted.institution_id and n.nav = wanted.nav)
+             or exists (select from receipt r where r.institution_id = wanted.institution_id and r.nav = wanted.nav)",
     )
     .bind(numbers.iter().map(|(institution_id, _)| *institution_id).collect::<Vec<_>>())
     .bind(numbers.iter().map(|(_, nav)| nav.as_str()).collect::<Vec<_>>())
-    .fetch_all(pool)
+    .fetch_all(executor)
     .instrument(store::span("find taken numbers"))
     .await?;
     rows.into_iter().map(|(id, nav)| Ok((id, NoticeNumber::parse(&nav).map_err(decode)?))).collect()
+}
+
+/// A number of another system may be paid at the very moment in which it is loaded. Whoever loads it and whoever takes a receipt
+/// for a number that has no notice wait for each other, so that one of them sees the other.
+///
+/// # Errors
+/// What the database says.
+pub(crate) async fn hold_numbers(connection: &mut PgConnection, numbers: &[(i32, &str)]) -> sqlx::Result<()> {
+    sqlx::query(
+        "select count(pg_advisory_xact_lock(institution_id, hashtext(nav))) from (
+             select * from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav) order by institution_id, hashtext(nav)
+         ) ordered",
+    )
+    .bind(numbers.iter().map(|(institution_id, _)| *institution_id).collect::<Vec<_>>())
+    .bind(numbers.iter().map(|(_, nav)| *nav).collect::<Vec<_>>())
+    .execute(connection)
+    .instrument(store::span("hold numbers"))
+    .await?;
+    Ok(())
 }
 
 async fn attempt(pool: &PgPool, news: &[New<'_>]) -> sqlx::Result<Written> {
@@ -73,6 +93,13 @@ async fn attempt(pool: &PgPool, news: &[New<'_>]) -> sqlx::Result<Written> {
     let wanted = news.iter().map(|new| (new.reference, new.hash, new.planned.position.id)).collect();
     let created: HashSet<_> = references::take(&mut tx, wanted).await?.into_iter().collect();
     let ours: Vec<_> = news.iter().filter(|new| created.contains(new.reference)).map(|new| new.planned).collect();
+    let foreign: Vec<_> = ours.iter().flat_map(|planned| planned.foreign_numbers()).collect();
+    if !foreign.is_empty() {
+        hold_numbers(&mut tx, &foreign.iter().map(|(id, nav)| (*id, nav.as_str())).collect::<Vec<_>>()).await?;
+        if !taken(&mut *tx, &foreign).await?.is_empty() {
+            return Ok(Written::Nothing);
+        }
+    }
     if !ours.is_empty() {
         rows::insert_positions(&mut tx, &ours.iter().map(|planned| &planned.position).collect::<Vec<_>>()).await?;
         rows::insert_notices(&mut tx, ours.iter().flat_map(|planned| &planned.notices).collect()).await?;

@@ -1,6 +1,6 @@
 //! The transaction in which receipts are applied: keys first, then the instalments under lock, then everything at once.
 //!
-//! Keys, instalments and cases are each taken in one order, and in this order: batches that overlap wait for each other and never
+//! Keys, unknown numbers, instalments and cases are each taken in one order, and in this order: batches that overlap wait for each other and never
 //! lock each other out.
 
 use std::collections::{HashMap, HashSet};
@@ -17,7 +17,10 @@ use super::{
     apply::{self, Known, Plan, PositionFacts},
     arrived::{Arrived, Key, ReceiptRow},
 };
-use crate::{cases, positions::transition};
+use crate::{
+    cases,
+    positions::{self, transition},
+};
 
 /// Who applies, where and when.
 pub(super) struct Applying<'a> {
@@ -33,7 +36,7 @@ struct Notice<'a> {
     received_at: Timestamp,
 }
 
-type PositionRow = (i32, Uuid, String, String);
+type PositionRow = (i32, Uuid, String, String, String);
 
 /// Applies the receipts, all or none; an outcome for each, in their order.
 ///
@@ -60,7 +63,7 @@ async fn know(connection: &mut PgConnection, with: &Applying<'_>, arrived: &[Arr
         .filter(|(key, receipt)| fresh.contains(key) && receipt.is_paid() && !receipt.is_of_beneficiary())
         .map(|(key, receipt)| Notice { key, nav: &receipt.told.notice_number, received_at: receipt.received_at })
         .collect();
-    let positions = positions(connection, &notices).await?;
+    let positions = positions_of(connection, &notices).await?;
     let ids: Vec<_> = positions.keys().copied().collect();
     let instalments = transition::lock(connection, &ids).await?;
     let activated_cents = activated(connection, &notices).await?;
@@ -139,25 +142,37 @@ async fn versions(connection: &mut PgConnection, keyed: &[(Key, &Arrived)]) -> s
     Ok(rows.into_iter().map(version).collect())
 }
 
-async fn positions(
+/// The positions of the notices. A notice that is not there may be on its way: whoever is loading it is waited for.
+async fn positions_of(
     connection: &mut PgConnection,
     notices: &[Notice<'_>],
 ) -> sqlx::Result<HashMap<(i32, Uuid), PositionFacts>> {
-    let rows: Vec<PositionRow> = sqlx::query_as(
-        "select n.institution_id, n.position_id, p.client_reference, p.service_code
+    let wanted: Vec<_> = notices.iter().map(|notice| (notice.key.institution_id, notice.nav)).collect();
+    let mut rows = find_positions(connection, &wanted).await?;
+    let found: HashSet<(i32, &str)> = rows.iter().map(|row| (row.0, row.2.as_str())).collect();
+    let missing: Vec<_> = wanted.into_iter().filter(|number| !found.contains(number)).collect();
+    if !missing.is_empty() {
+        positions::hold_numbers(connection, &missing).await?;
+        rows.extend(find_positions(connection, &missing).await?);
+    }
+    let facts = |(institution_id, id, _, client_reference, service_code)| {
+        ((institution_id, id), PositionFacts { client_reference, service_code })
+    };
+    Ok(rows.into_iter().map(facts).collect())
+}
+
+async fn find_positions(connection: &mut PgConnection, numbers: &[(i32, &str)]) -> sqlx::Result<Vec<PositionRow>> {
+    sqlx::query_as(
+        "select n.institution_id, n.position_id, n.nav, p.client_reference, p.service_code
          from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav)
          join notice n on n.institution_id = wanted.institution_id and n.nav = wanted.nav
          join debt_position p on p.institution_id = n.institution_id and p.id = n.position_id",
     )
-    .bind(notices.iter().map(|notice| notice.key.institution_id).collect::<Vec<_>>())
-    .bind(notices.iter().map(|notice| notice.nav).collect::<Vec<_>>())
+    .bind(numbers.iter().map(|(institution_id, _)| *institution_id).collect::<Vec<_>>())
+    .bind(numbers.iter().map(|(_, nav)| *nav).collect::<Vec<_>>())
     .fetch_all(connection)
     .instrument(store::span("find positions"))
-    .await?;
-    let facts = |(institution_id, id, client_reference, service_code)| {
-        ((institution_id, id), PositionFacts { client_reference, service_code })
-    };
-    Ok(rows.into_iter().map(facts).collect())
+    .await
 }
 
 /// What the latest activation before each receipt asked for.

@@ -197,6 +197,22 @@ async fn a_new_generation_of_a_child_takes_effect() {
     assert_eq!(numbers, [(IBAN.into(), true), (IBAN_LATER.into(), false)]);
 }
 
+/// The API server refuses to edit a number of one object; an object that was deleted and made anew is refused here.
+#[tokio::test]
+async fn a_number_never_becomes_another_one() {
+    let tenant = Tenant::start().await;
+    let manifest = Manifest::new();
+    tenant.applied(&manifest).await;
+    let mut anew = Manifest { cluster: "c2".into(), ..manifest.clone() };
+    anew.accounts[0] = account("tesoreria", &[("2026-01-01", IBAN_LATER)]);
+    let response = tenant.apply(&anew).await.unwrap();
+    let (outcome, message) = result(&response, &anew.account_uid("tesoreria"));
+    assert_eq!(outcome, ApplyResult::Invalid);
+    assert!(message.contains("valid from 2026-01-01") && !message.contains(IBAN_LATER), "{message}");
+    let number: String = sqlx::query_scalar("select iban from account_number").fetch_one(tenant.pool()).await.unwrap();
+    assert_eq!(number, IBAN);
+}
+
 #[tokio::test]
 async fn a_station_that_changes_touches_every_institution_that_uses_it() {
     let tenant = Tenant::start().await;

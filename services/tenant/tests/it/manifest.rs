@@ -14,6 +14,8 @@ pub(crate) const BROKER: &str = "15376371009";
 pub(crate) const STATION: &str = "15376371009_01";
 pub(crate) const IBAN: &str = "IT60X0542811101000000123456";
 pub(crate) const IBAN_LATER: &str = "IT66A0306909606100000012345";
+/// The number of the province's account.
+pub(crate) const PROVINCE: &str = IBAN_LATER;
 
 /// What a test changes before it applies it; uids are made of the fiscal code, so that they are unique.
 #[derive(Debug, Clone)]
@@ -64,6 +66,16 @@ impl Manifest {
             keep: vec![],
             required_features: vec![],
         }
+    }
+
+    /// A province that issues nothing and has the account `tefa`.
+    pub(crate) fn province() -> Self {
+        let mut province = Self::new();
+        province.spec.legal_name = "Provincia".into();
+        province.spec.associations.clear();
+        province.accounts = vec![account("tefa", &[("2026-01-01", PROVINCE)])];
+        province.services.clear();
+        province
     }
 
     pub(crate) fn fiscal_code(&self) -> &str {

@@ -46,9 +46,6 @@ pub(crate) const START: &str = "2026-11-24T10:00:00Z";
 /// Who calls, unless a test says otherwise.
 pub(crate) const CLIENT: &str = "software-house";
 
-/// The account number of the province.
-pub(crate) const PROVINCE: &str = "IT66A0306909606100000012345";
-
 /// The service that positions are created for: 5 % go to the province.
 pub(crate) const SERVICE: &str = "TARI";
 
@@ -56,6 +53,8 @@ pub(crate) struct Money {
     pub(crate) database: TestDatabase,
     pub(crate) time: ManualClock,
     pub(crate) manifest: Manifest,
+    /// Another institution, which receives shares.
+    pub(crate) province: Manifest,
     pub(crate) replica: Replica,
     clock: Clock,
     apply: Apply,
@@ -75,23 +74,27 @@ impl Money {
     /// An institution with [`SERVICE`].
     pub(crate) async fn start() -> Self {
         let mut manifest = Manifest::new();
-        let province = Beneficiary {
-            fiscal_code: fiorino_test_support::fiscal_code(),
+        let province = Manifest::province();
+        let share = Beneficiary {
+            fiscal_code: province.fiscal_code().into(),
             legal_name: "Provincia".into(),
             share_basis_points: 500,
-            iban: PROVINCE.into(),
-            postal: false,
+            account: "tefa".into(),
             taxonomy_code: "9/0201102IM/".into(),
         };
         let mut tari = service(SERVICE, "tesoreria");
         tari.taxonomy_code = "9/0101101IM/".into();
-        tari.beneficiaries = vec![province];
+        tari.beneficiaries = vec![share];
         manifest.services = vec![tari];
-        Self::with(manifest).await
+        Self::with_province(manifest, province).await
     }
 
     /// This institution.
     pub(crate) async fn with(manifest: Manifest) -> Self {
+        Self::with_province(manifest, Manifest::province()).await
+    }
+
+    async fn with_province(manifest: Manifest, province: Manifest) -> Self {
         let database = Parts::get().migrated("tenant", &MIGRATIONS).await.unwrap();
         let (clock, time) = Clock::manual(START.parse().unwrap());
         let pool = database.pool.clone();
@@ -101,8 +104,9 @@ impl Money {
         let lease = AcquireFenceRequest { lease_uid: "lease".into(), lease_transitions: 1, platform: PLATFORM.into() };
         let fence = apply.acquire_fence(Request::new(lease)).await.unwrap().into_inner().fence;
         let replica = Replica::on(&pool, &clock);
-        let money = Self { database, time, manifest, replica, clock, apply, fence };
+        let money = Self { database, time, manifest, province, replica, clock, apply, fence };
         money.applied(&money.manifest).await;
+        money.applied(&money.province).await;
         money
     }
 
@@ -142,6 +146,13 @@ impl Money {
         change(&mut self.manifest);
         self.manifest.generation += 1;
         self.applied(&self.manifest).await;
+    }
+
+    /// Changes the province's manifest and applies it.
+    pub(crate) async fn reconfigure_province(&mut self, change: impl FnOnce(&mut Manifest)) {
+        change(&mut self.province);
+        self.province.generation += 1;
+        self.applied(&self.province).await;
     }
 
     pub(crate) fn advance(&self, minutes: u64) {

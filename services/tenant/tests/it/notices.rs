@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fiorino_proto::{
-    config::v1::{AccountNumber, ExpiryPolicy, LifecyclePhase},
+    config::v1::{AccountNumber, Beneficiary, ExpiryPolicy, LifecyclePhase},
     notices::v1::{
         ActivateManyRequest, ActivatedNotice, Activation, NoticeRef, Refusal, TransferType, VerifyManyRequest,
         activate_reply, notices_server::Notices as _,
@@ -18,8 +18,8 @@ use tonic::{Code, Request};
 
 use crate::{
     fixture::{PATIENCE, violations},
-    manifest::{IBAN, Manifest, STATION},
-    money::{Money, PROVINCE, Replica, called, numbers, position},
+    manifest::{IBAN, Manifest, PROVINCE, STATION, account},
+    money::{Money, Replica, called, numbers, position},
 };
 
 const POSTAL: &str = "IT26A0760103200001012345678";
@@ -187,8 +187,38 @@ async fn the_treasurer_changes_by_date_and_by_what_pagopa_shows() {
     assert!(!money.verify(&number).await.unwrap().all_postal, "the province's account is none of the post");
     money.reconfigure(|manifest| manifest.accounts[0].numbers[1].withdrawn = true).await;
     assert_eq!(iban(&money).await, IBAN);
-    money.reconfigure(|manifest| manifest.services[0].beneficiaries[0].iban = POSTAL.into()).await;
-    assert_eq!(activated(money.activate(&number).await).transfers[1].iban, POSTAL, "the province's number of today");
+}
+
+/// The rule of the issuer's accounts holds for those of others: their owner alone changes them, and pagoPA must show it.
+#[tokio::test]
+async fn a_beneficiarys_treasurer_changes_by_the_same_rule() {
+    let mut money = Money::start().await;
+    let number = numbers(&money.create(position("a", &[&[10_000]])).await).remove(0);
+    let iban = async |money: &Money| activated(money.activate(&number).await).transfers[1].iban.clone();
+    let later = AccountNumber { valid_from: "2026-11-24".into(), iban: POSTAL.into(), postal: true, withdrawn: false };
+    money.reconfigure_province(|province| province.accounts[0].numbers.push(later)).await;
+    assert_eq!(iban(&money).await, PROVINCE, "pagoPA does not show it yet");
+    let shown = "update account_number set registered = true, registered_from = '2026-11-24' where iban = $1";
+    sqlx::query(shown).bind(POSTAL).execute(money.pool()).await.unwrap();
+    assert_eq!(iban(&money).await, POSTAL);
+}
+
+/// Of one institution, to two accounts, each with its own number.
+#[tokio::test]
+async fn one_institution_receives_to_two_accounts() {
+    let mut money = Money::start().await;
+    money.reconfigure_province(|province| province.accounts.push(account("sanzioni", &[("2026-01-01", POSTAL)]))).await;
+    money
+        .reconfigure(|manifest| {
+            let shares = &mut manifest.services[0].beneficiaries;
+            let fines = Beneficiary { account: "sanzioni".into(), share_basis_points: 300, ..shares[0].clone() };
+            shares.push(fines);
+        })
+        .await;
+    let number = numbers(&money.create(position("a", &[&[10_000]])).await).remove(0);
+    let transfers = activated(money.activate(&number).await).transfers;
+    let shown: Vec<_> = transfers.iter().map(|t| (t.amount_cents, t.iban.as_str())).collect();
+    assert_eq!(shown, [(9_200, IBAN), (500, PROVINCE), (300, POSTAL)]);
 }
 
 #[tokio::test]
@@ -265,7 +295,8 @@ async fn the_first_call_of_the_node_is_marked_once() {
     let money = Money::start().await;
     let number = numbers(&money.create(position("a", &[&[10_000]])).await).remove(0);
     let marked = async || -> Option<jiff_sqlx::Timestamp> {
-        sqlx::query_scalar("select node_connected_at from institution").fetch_one(money.pool()).await.unwrap()
+        let statement = "select node_connected_at from institution where fiscal_code = $1";
+        sqlx::query_scalar(statement).bind(money.institution()).fetch_one(money.pool()).await.unwrap()
     };
     assert!(marked().await.is_none());
     money.verify(&number).await.unwrap();

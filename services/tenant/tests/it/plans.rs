@@ -12,27 +12,28 @@ use crate::{
 /// 100,000 notices of the institution, 1,500 other institutions with their accounts and services.
 async fn filled(money: &Money) -> Vec<String> {
     let made = numbers(&money.create(position("one", &[&[10_000]])).await);
-    let fill = "
+    let id = money.institution_id().await;
+    let fill = format!("
         insert into notice
         select institution_id, '399' || lpad(n::text, 15, '0'), gen_random_uuid(), 1, 1, state, 1, amount_cents, due_date, issued_on,
                expiry_policy, description, service_code, account, debtor, transfers
         from notice, generate_series(1, 100000) n;
         insert into institution (environment, fiscal_code, platform, uid, namespace, name, legal_name, office_name, phase, config_seq, status_seq)
         select 'Uat', lpad(n::text, 11, '0'), platform, n::text, n::text, n::text, legal_name, office_name, phase, 0, 0
-        from institution, generate_series(1, 1500) n;
+        from institution, generate_series(1, 1500) n where institution_id = {id};
         insert into association
         select i.institution_id, a.station_id, a.aux_digit, a.code, a.nav_prefix, a.issuing, a.broadcast
-        from association a, institution i where i.institution_id <> a.institution_id;
+        from association a, institution i where a.institution_id = {id} and i.institution_id <> {id};
         insert into account select i.institution_id, a.name, i.institution_id::text, a.holder, 0
-        from account a, institution i where i.institution_id <> a.institution_id;
+        from account a, institution i where a.institution_id = {id} and i.institution_id <> {id};
         insert into account_number select i.institution_id, a.account, a.valid_from, a.iban, a.postal, a.withdrawn, a.first
-        from account_number a, institution i where i.institution_id <> a.institution_id;
+        from account_number a, institution i where a.institution_id = {id} and i.institution_id <> {id};
         insert into payment_service
         select i.institution_id, s.code || n, s.uid, s.title, s.taxonomy_code, s.account, s.expiry_policy, s.active, s.minimum_cents,
                s.maximum_cents, s.beneficiaries, s.profile_revision, 0
-        from payment_service s, institution i, generate_series(1, 10) n where i.institution_id <> s.institution_id;
-        analyze";
-    sqlx::raw_sql(fill).execute(money.pool()).await.unwrap();
+        from payment_service s, institution i, generate_series(1, 10) n where s.institution_id = {id} and i.institution_id <> {id};
+        analyze");
+    sqlx::raw_sql(AssertSqlSafe(fill)).execute(money.pool()).await.unwrap();
     made
 }
 

@@ -16,7 +16,8 @@ use tonic::{Code, Status};
 
 use crate::{
     fixture::violations,
-    money::{CLIENT, Money, PROVINCE, called, numbers, position},
+    manifest::PROVINCE,
+    money::{CLIENT, Money, called, numbers, position},
 };
 
 /// The one violation of a refusal.
@@ -57,7 +58,7 @@ async fn a_position_is_shown_whole_and_found_by_all_its_names() {
     assert_eq!((instalment.state(), instalment.version, instalment.expired), (InstalmentState::Payable, 1, false));
     assert_eq!(instalment.qr_payload, format!("PAGOPA|002|{nav}|{}|10001", money.institution()));
     let transfers: Vec<_> = instalment.transfers.iter().map(|t| (t.id, t.amount_cents, t.account.as_str())).collect();
-    assert_eq!(transfers, [(1, 9_501, "tesoreria"), (2, 500, "")]);
+    assert_eq!(transfers, [(1, 9_501, "tesoreria"), (2, 500, "tefa")]);
     assert_eq!(instalment.transfers[0].beneficiary_name, "Comune di Fontechiara");
 
     for by in [

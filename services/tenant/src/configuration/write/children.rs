@@ -12,8 +12,7 @@ struct BeneficiaryRow<'a> {
     fiscal_code: &'a str,
     legal_name: &'a str,
     share_basis_points: u32,
-    iban: &'a str,
-    postal: bool,
+    account: &'a str,
     taxonomy_code: &'a str,
 }
 
@@ -66,7 +65,7 @@ pub(super) async fn account(conn: &mut PgConnection, uid: &str, spec: &Account, 
     numbers(conn, &spec.name, &spec.numbers, scope).await
 }
 
-/// A number that is not told any more is withdrawn, never deleted; one that is another one now waits for pagoPA again.
+/// A number that is not told any more is withdrawn, never deleted; the plan lets none become another one.
 async fn numbers(conn: &mut PgConnection, account: &str, numbers: &[Number], scope: Scope<'_>) -> sqlx::Result<()> {
     let days: Vec<_> = numbers.iter().map(|number| jiff_sqlx::Date::from(number.valid_from)).collect();
     sqlx::query(
@@ -79,12 +78,10 @@ async fn numbers(conn: &mut PgConnection, account: &str, numbers: &[Number], sco
     .execute(&mut *conn)
     .await?;
     sqlx::query(
-        "insert into account_number as held (institution_id, account, valid_from, iban, postal, withdrawn, first)
+        "insert into account_number (institution_id, account, valid_from, iban, postal, withdrawn, first)
          select $1, $2, told.*, false from unnest($3::date[], $4::text[], $5::bool[], $6::bool[]) as told
          on conflict (institution_id, account, valid_from) do update
-         set iban = excluded.iban, postal = excluded.postal, withdrawn = excluded.withdrawn,
-             registered = held.registered and held.iban = excluded.iban,
-             registered_from = case when held.iban = excluded.iban then held.registered_from end",
+         set withdrawn = excluded.withdrawn",
     )
     .bind(scope.institution_id)
     .bind(account)
@@ -115,8 +112,7 @@ pub(super) async fn service(conn: &mut PgConnection, uid: &str, spec: &Service, 
             fiscal_code: beneficiary.fiscal_code.as_str(),
             legal_name: beneficiary.legal_name.as_str(),
             share_basis_points: beneficiary.share_basis_points,
-            iban: beneficiary.iban.expose(),
-            postal: beneficiary.postal,
+            account: &beneficiary.account,
             taxonomy_code: beneficiary.taxonomy_code.as_str(),
         })
         .collect();
