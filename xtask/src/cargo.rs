@@ -19,10 +19,10 @@ const BINARIES: [&str; 6] = [
     "fiorino-otlp-sink",
 ];
 
-/// Builds what the demo starts, optimised, and answers with its directory.
-pub(crate) async fn build_optimised(context: &Context) -> Result<PathBuf> {
+/// Builds what the demo starts, optimised, with more packages, and answers with its directory.
+pub(crate) async fn build_optimised(context: &Context, more: &[&str]) -> Result<PathBuf> {
     const STEP: &str = "build (profile perf)";
-    let packages = BINARIES.iter().flat_map(|name| ["--package", name]);
+    let packages = BINARIES.iter().chain(more).flat_map(|name| ["--package", name]);
     let build = Run::cargo(STEP, &context.root, &context.target)
         .args(["build", "--profile=perf", "--bins", "--locked"])
         .args(packages);

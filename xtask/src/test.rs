@@ -86,7 +86,8 @@ async fn with_parts(context: &Context, tools: &Tools, options: &Test) -> Result<
     result
 }
 
-fn environment(context: &Context, tools: &Tools, parts: &Parts) -> Vec<(&'static str, String)> {
+/// Where tests and benchmarks find the servers and tools.
+pub(crate) fn environment(context: &Context, tools: &Tools, parts: &Parts) -> Vec<(&'static str, String)> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::iter::once(tools.kubernetes.clone()).chain(std::env::split_paths(&path));
     let path = std::env::join_paths(dirs).unwrap_or(path).to_string_lossy().into_owned();

@@ -39,6 +39,8 @@ pub struct Options {
     pub forward_traces: Option<String>,
     /// Time between the simulated node's attempts to deliver a receipt, in milliseconds.
     pub receipt_retry_ms: u64,
+    /// Part of the traces that is kept, 0 to 1.
+    pub trace_ratio: String,
     /// `tracing` directives of every process.
     pub log_filter: String,
     /// Processes that somebody else starts, by `<run_dir>/<name>.sh`.
@@ -80,6 +82,7 @@ impl Options {
             node_connectors: 2,
             forward_traces: None,
             receipt_retry_ms: 1_000,
+            trace_ratio: "1.0".to_owned(),
             log_filter: "info".to_owned(),
             outside: Vec::new(),
             extra_args: BTreeMap::new(),

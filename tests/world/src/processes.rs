@@ -172,7 +172,7 @@ impl Plan<'_> {
             flag("tls-ca", ca.display()),
             flag("admin-listen", loopback(admin)),
             flag("otlp-endpoint", format!("http://127.0.0.1:{}", ports.sink)),
-            flag("trace-ratio", "1.0"),
+            flag("trace-ratio", &self.options.trace_ratio),
             flag("log-format", "json"),
             flag("log-filter", &self.options.log_filter),
         ]);

@@ -1,0 +1,14 @@
+-- What creating positions commits, 32 at a time.
+\set a random(1, 199968)
+begin;
+insert into client_reference
+select institution_id, 'limit', nextval('bench_nav')::text, sha256(nav::bytea), gen_random_uuid()
+from bench_notice where n between :a and :a + 31;
+insert into debt_position
+select institution_id, gen_random_uuid(), 'limit', nav, 'TARI', 'TARI 2026', 'RSSMRA80A01H501U', '["Unica rata"]', now()
+from bench_notice where n between :a and :a + 31;
+insert into notice
+select o.institution_id, '9' || lpad(nextval('bench_nav')::text, 17, '0'), gen_random_uuid(), option_no, instalment_no, state, version,
+    amount_cents, due_date, issued_on, expiry_policy, description, service_code, account, debtor, transfers, null
+from bench_notice b join notice o using (institution_id, nav) where n between :a and :a + 31;
+commit;

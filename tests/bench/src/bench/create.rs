@@ -1,0 +1,56 @@
+//! Positions created over gRPC, one a call.
+
+use anyhow::{Context as _, Result};
+use fiorino_proto::positions::v1::{CreatePositionRequest, positions_client::PositionsClient};
+use fiorino_world::World;
+use tonic::transport::Channel;
+
+use super::{Run, figures, notices_to_draw, script};
+use crate::{
+    limits,
+    load::{self, Caller, Pace},
+    machine,
+    region::{channel, position},
+    report::{Report, Row},
+};
+
+const RATE: u64 = 4_000;
+const SECONDS: u64 = 30;
+const CALLERS: usize = 128;
+/// Rows of one statement of the limit.
+const BATCH: f64 = 32.0;
+
+struct Creator {
+    client: PositionsClient<Channel>,
+    institutions: std::sync::Arc<Vec<String>>,
+}
+
+pub(super) async fn run(world: &World, run: &Run<'_>, report: &mut Report) -> Result<()> {
+    notices_to_draw(world).await?;
+    let rows = limits::pgbench(world, "tenant", &script("create.sql"), 4).await? * BATCH;
+    let client = PositionsClient::new(channel(world, "dev").await?);
+    let institutions = std::sync::Arc::new(run.region.institutions.clone());
+    let creators =
+        (0..CALLERS).map(|_| Creator { client: client.clone(), institutions: institutions.clone() }).collect();
+    let before = machine::cpu(world)?;
+    let calls = run.calls(RATE, SECONDS) as u64;
+    let outcome = load::run(creators, Pace::Open(RATE), calls, run.lasting(SECONDS)).await?.all_well("creating")?;
+    let cpu = machine::shares(&before, &machine::cpu(world)?, outcome.took);
+    report.add(Row {
+        what: format!("positions over gRPC, one a call, at {RATE}/s for {} s", run.lasting(SECONDS).as_secs()),
+        figure: figures(&outcome),
+        limit: format!("pgbench: {rows:.0} positions/s written, {BATCH:.0} a transaction"),
+        cpu,
+    });
+    Ok(())
+}
+
+impl Caller for Creator {
+    async fn call(&mut self, index: u64) -> Result<()> {
+        let at = usize::try_from(index)? % self.institutions.len();
+        let institution = self.institutions[at].clone();
+        let request = CreatePositionRequest { institution, position: Some(position(&format!("single-{index}"))) };
+        let created = self.client.create_position(request).await?.into_inner();
+        created.position.context("no position").map(drop)
+    }
+}

@@ -1,0 +1,244 @@
+//! A region as it is on an ordinary day: its institutions, as the operator would apply them, and its open notices.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use fiorino_proto::{
+    config::v1::{
+        AccountNumber, AccountSpec, AcquireFenceRequest, ApplyBundleRequest, Association, AssociationState, BrokerSpec,
+        ExpiryPolicy, InstitutionSpec, LifecyclePhase, Resource, ResourceKind, ServiceSpec, StationSpec,
+        config_apply_client::ConfigApplyClient,
+    },
+    positions::v1::{
+        CreatePositionsRequest, Debtor, NewInstalment, NewOption, NewPosition, PersonKind, create_outcome::Outcome,
+        positions_client::PositionsClient,
+    },
+};
+use fiorino_world::World;
+use prost::Message;
+use rand::seq::SliceRandom as _;
+use sha2::{Digest as _, Sha256};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::{
+    load::{self, Caller, Pace},
+    report::Report,
+};
+
+pub(crate) const BROKER: &str = "15376371009";
+pub(crate) const STATION: &str = "15376371009_01";
+pub(crate) const IBAN: &str = "IT60X0542811101000000123456";
+pub(crate) const SERVICE: &str = "TARI";
+/// Of every notice, in cents.
+pub(crate) const AMOUNT_CENTS: i64 = 12_000;
+
+/// Positions of one `CreatePositions`.
+const BATCH: usize = 500;
+/// Callers that load at the same time.
+const LOADERS: usize = 4;
+
+/// Institutions and notices in random order: whoever takes the next ones draws uniformly, and nobody draws one twice.
+#[derive(Debug)]
+pub(crate) struct Region {
+    pub(crate) institutions: Vec<String>,
+    notices: Vec<Notice>,
+}
+
+/// A notice that can be paid.
+#[derive(Debug, Clone)]
+pub(crate) struct Notice {
+    /// Fiscal code.
+    pub(crate) institution: Arc<str>,
+    pub(crate) number: Box<str>,
+}
+
+/// Loads positions, a batch a call.
+struct Loader {
+    client: PositionsClient<Channel>,
+    institutions: Arc<Vec<Arc<str>>>,
+    made: Arc<Mutex<Vec<Notice>>>,
+}
+
+// === impl Region ===
+
+impl Region {
+    /// Loads institutions and notices through the calls that everybody uses.
+    ///
+    /// # Errors
+    /// When one of them is refused.
+    pub(crate) async fn load(world: &World, institutions: usize, notices: usize, report: &mut Report) -> Result<Self> {
+        let codes: Vec<String> = (0..institutions).map(fiscal_code).collect();
+        apply(world, &codes).await?;
+        let shared: Arc<Vec<Arc<str>>> = Arc::new(codes.iter().map(|code| Arc::from(code.as_str())).collect());
+        let made = Arc::new(Mutex::new(Vec::with_capacity(notices)));
+        let mut loaders = Vec::new();
+        for _ in 0..LOADERS {
+            let client = PositionsClient::new(channel(world, "dev").await?);
+            loaders.push(Loader { client, institutions: Arc::clone(&shared), made: Arc::clone(&made) });
+        }
+        let calls = notices.div_ceil(BATCH) as u64;
+        let loaded = load::run(loaders, Pace::Closed, calls, Duration::MAX / 4).await?.all_well("loading notices")?;
+        report.created_in_batches(loaded.rate() * BATCH as f64, BATCH, LOADERS);
+        let mut notices = std::mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner));
+        notices.shuffle(&mut rand::rng());
+        Ok(Self { institutions: codes, notices })
+    }
+
+    /// Notices that nobody took before.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub(crate) fn take(&self, range: std::ops::Range<usize>) -> Result<&[Notice]> {
+        let loaded = self.notices.len();
+        self.notices.get(range.clone()).with_context(|| format!("{range:?} of {loaded} notices: load more"))
+    }
+}
+
+impl Caller for Loader {
+    async fn call(&mut self, index: u64) -> Result<()> {
+        let at = usize::try_from(index)? % self.institutions.len();
+        let institution = Arc::clone(&self.institutions[at]);
+        let positions = (0..BATCH).map(|place| position(&format!("load-{index}-{place}"))).collect();
+        let request = CreatePositionsRequest { institution: institution.to_string(), positions };
+        let outcomes = self.client.create_positions(request).await?.into_inner().outcomes;
+        let mut numbers = Vec::with_capacity(BATCH);
+        for outcome in outcomes {
+            match outcome.outcome {
+                Some(Outcome::Created(created)) => numbers.extend(created.notice_numbers),
+                refused => anyhow::bail!("{refused:?}"),
+            }
+        }
+        ensure!(numbers.len() == BATCH, "{} of {BATCH} created", numbers.len());
+        let notice = |number: String| Notice { institution: Arc::clone(&institution), number: number.into() };
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).extend(numbers.into_iter().map(notice));
+        Ok(())
+    }
+}
+
+/// A client of tenant under a name of the mesh.
+///
+/// # Errors
+/// When tenant does not answer.
+pub(crate) async fn channel(world: &World, name: &str) -> Result<Channel> {
+    let identity = world.mesh().identity(name);
+    let tls = ClientTlsConfig::new()
+        .domain_name("tenant")
+        .ca_certificate(Certificate::from_pem(fs_err::read(&identity.ca)?))
+        .identity(Identity::from_pem(fs_err::read(&identity.cert)?, fs_err::read(&identity.key)?));
+    Ok(Endpoint::from_shared(world.addresses().tenant_grpc.clone())?.tls_config(tls)?.connect().await?)
+}
+
+/// A debt of one notice.
+pub(crate) fn position(client_reference: &str) -> NewPosition {
+    let debtor = Debtor {
+        kind: PersonKind::Natural.into(),
+        fiscal_code: "RSSMRA80A01H501U".to_owned(),
+        full_name: "Mario Rossi".to_owned(),
+        street_name: "Via Roma".to_owned(),
+        civic_number: "1".to_owned(),
+        postal_code: "00100".to_owned(),
+        city: "Roma".to_owned(),
+        province: "RM".to_owned(),
+        country: "IT".to_owned(),
+        email: "mario.rossi@example.org".to_owned(),
+    };
+    let instalment = NewInstalment {
+        amount_cents: AMOUNT_CENTS,
+        due_date: "2027-06-16".to_owned(),
+        description: "TARI 2026 rata unica".to_owned(),
+        ..NewInstalment::default()
+    };
+    NewPosition {
+        client_reference: client_reference.to_owned(),
+        service_code: SERVICE.to_owned(),
+        description: "TARI 2026".to_owned(),
+        debtor: Some(debtor),
+        options: vec![NewOption { description: "Unica rata".to_owned(), instalments: vec![instalment] }],
+        draft: false,
+    }
+}
+
+/// Eleven digits; the check digit is not looked at in `Uat`.
+fn fiscal_code(index: usize) -> String {
+    format!("8{index:010}")
+}
+
+async fn apply(world: &World, codes: &[String]) -> Result<()> {
+    let platform = &world.options().platform;
+    let mut client = ConfigApplyClient::new(channel(world, "operator").await?);
+    let lease = AcquireFenceRequest { lease_uid: "bench".into(), lease_transitions: 1, platform: platform.clone() };
+    let fence = client.acquire_fence(lease).await?.into_inner().fence;
+    for code in codes {
+        let bundle = bundle(platform, &world.options().environment, code, fence);
+        let response = client.apply_bundle(bundle).await?.into_inner();
+        ensure!(response.outcomes.iter().all(|outcome| outcome.message.is_empty()), "{response:?}");
+    }
+    Ok(())
+}
+
+fn bundle(platform: &str, environment: &str, code: &str, fence: i64) -> ApplyBundleRequest {
+    let association = Association {
+        station_id: STATION.to_owned(),
+        aux_digit: 3,
+        code: "12".to_owned(),
+        state: AssociationState::Issuing.into(),
+        ..Association::default()
+    };
+    let institution = InstitutionSpec {
+        fiscal_code: code.to_owned(),
+        legal_name: format!("Comune {code}"),
+        phase: LifecyclePhase::Live.into(),
+        associations: vec![association],
+        ..InstitutionSpec::default()
+    };
+    let number =
+        AccountNumber { valid_from: "2026-01-01".to_owned(), iban: IBAN.to_owned(), ..AccountNumber::default() };
+    let account = AccountSpec { name: "tesoreria".to_owned(), numbers: vec![number], ..AccountSpec::default() };
+    let service = ServiceSpec {
+        code: SERVICE.to_owned(),
+        title_it: "Tassa sui rifiuti".to_owned(),
+        taxonomy_code: "9/0101101IM/".to_owned(),
+        account: "tesoreria".to_owned(),
+        expiry_policy: ExpiryPolicy::PayableAfterDueDate.into(),
+        active: true,
+        ..ServiceSpec::default()
+    };
+    let broker = BrokerSpec { fiscal_code: BROKER.to_owned(), ..BrokerSpec::default() };
+    let station =
+        StationSpec { station_id: STATION.to_owned(), broker_fiscal_code: BROKER.to_owned(), primitive_version: 2 };
+    let own = |kind, name: &str, spec: Vec<u8>| Resource {
+        institution: code.to_owned(),
+        ..resource(kind, &format!("{code}/{name}"), spec)
+    };
+    ApplyBundleRequest {
+        fence,
+        platform: platform.to_owned(),
+        environment: environment.to_owned(),
+        institution: Some(own(ResourceKind::Institution, "comune", institution.encode_to_vec())),
+        children: vec![
+            own(ResourceKind::Account, "tesoreria", account.encode_to_vec()),
+            own(ResourceKind::Service, SERVICE, service.encode_to_vec()),
+        ],
+        shared: vec![
+            resource(ResourceKind::Broker, "broker", broker.encode_to_vec()),
+            resource(ResourceKind::Station, "station", station.encode_to_vec()),
+        ],
+        keep: Vec::new(),
+    }
+}
+
+fn resource(kind: ResourceKind, name: &str, spec: Vec<u8>) -> Resource {
+    Resource {
+        kind: kind.into(),
+        uid: format!("uid-{name}"),
+        namespace: "bench".to_owned(),
+        name: name.replace('/', "-").to_lowercase(),
+        generation: 1,
+        hash: Sha256::digest(&spec).to_vec().into(),
+        spec: spec.into(),
+        ..Resource::default()
+    }
+}
