@@ -124,10 +124,6 @@ pub enum Reason {
     Closed,
     /// The annotation `fiorino.dev/paused` is set.
     PausedByAnnotation,
-    /// Written by a newer version.
-    #[serde(other)]
-    #[schemars(skip)]
-    Unrecognised,
 }
 
 // === impl Condition ===

@@ -21,6 +21,7 @@ use crate::{schema, status::ObjectStatus};
     derive = "PartialEq",
     status = "ObjectStatus",
     doc = "A named collection account of a creditor institution. Example: examples/comune.yaml.",
+    selectable = ".spec.published",
     printcolumn(name = "Holder", type_ = "string", json_path = ".spec.holder"),
     printcolumn(
         name = "Validated",

@@ -23,6 +23,7 @@ mod crd;
 pub mod expand;
 pub mod iban;
 pub mod institution;
+mod lenient;
 pub mod profile;
 pub mod reference;
 mod schema;

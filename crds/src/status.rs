@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     condition::{Condition, ConditionType},
     institution::Phase,
+    lenient,
     waiting::WaitingFor,
 };
 
@@ -22,24 +23,24 @@ pub struct InstitutionStatus {
     pub observed_generation: Option<i64>,
     /// Highest step of the onboarding whose predecessors all hold. One of: Requested, AgreementSigned, Associated,
     /// AccountsRegistered, Tested, Live. Example: `Tested`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::word")]
     #[schemars(with = "Stage")]
     pub stage: Option<Stage>,
     /// Who must do what, so that the institution gets further; absent = nothing is waited for.
     /// Example: `{party: PagoPA, action: AssociateStation, since: 2026-11-22T10:42:00Z}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "WaitingFor::known")]
     pub waiting_for: Option<WaitingFor>,
     /// The phase in effect at tenant. One of: Testing, Live, Suspended, Leaving, Closed. Example: `Live`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::word")]
     #[schemars(with = "Phase")]
     pub phase: Option<Phase>,
     /// The services in effect at tenant, by code. Example: `[{code: MENSA, state: Active}]`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
     #[schemars(length(max = 1000))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["code".into()]))]
     pub services: Vec<EffectiveServiceStatus>,
     /// What is true of the institution. Example: `[{type: Ready, status: "True", reason: Acknowledged}]`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -56,7 +57,7 @@ pub struct ObjectStatus {
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
     /// What is true of the object. Example: `[{type: Validated, status: "True", reason: Valid}]`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-use crate::schema;
+use crate::{lenient, schema};
 
 /// Who must do what before the institution gets further.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +63,27 @@ pub enum Action {
     RunAcceptanceTest,
     /// The phase is still Testing.
     GoLive,
+}
+
+// === impl WaitingFor ===
+
+impl WaitingFor {
+    /// Reads one whose party and action this version knows.
+    pub(crate) fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Written {
+            party: Value,
+            action: Value,
+            since: Timestamp,
+            text_en: String,
+            text_it: String,
+        }
+        let Some(written) = Option::<Written>::deserialize(deserializer)? else { return Ok(None) };
+        let Written { party, action, since, text_en, text_it } = written;
+        let words = lenient::known(party).zip(lenient::known(action));
+        Ok(words.map(|(party, action)| Self { party, action, since, text_en, text_it }))
+    }
 }
 
 // === impl Action ===

@@ -42,7 +42,7 @@ pub struct Options {
     /// Name of the Lease by which one replica leads
     #[arg(long, env = "FIORINO_LEASE", default_value = "fiorino-operator", value_name = "NAME")]
     pub lease: String,
-    /// Institutions that are reconciled at once
+    /// Institutions that are looked at, and as many that are brought to tenant, at once
     #[arg(long, env = "FIORINO_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
     /// How often each institution is looked at when nothing changes, in seconds, +-25 %

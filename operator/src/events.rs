@@ -7,7 +7,10 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
-use crate::institution::{apply::FIELD_MANAGER, plan::Notice, subject::Subject};
+use crate::{
+    institution::{apply::FIELD_MANAGER, plan::Notice, subject::Subject},
+    runtime::call::timely,
+};
 
 /// Longest note that the API server takes, in bytes.
 const NOTE_MAX: usize = 1_024;
@@ -45,7 +48,8 @@ impl Events {
             action: notice.action.clone(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &notice.subject.reference()).await {
+        let published = timely(self.recorder.publish(&event, &notice.subject.reference())).await;
+        if let Err(error) = published {
             tracing::warn!(object = %notice.subject, reason = notice.reason, error = chain(&error), "failed to publish an event");
         }
     }

@@ -18,11 +18,12 @@ pub mod reconcile;
 pub mod secrets;
 pub mod status;
 pub mod subject;
+pub mod unused;
 pub mod validate;
 
 pub use self::{
     caches::{Caches, Feeds},
     memory::{Memory, Remembered},
-    reconcile::{Context, Error, reconcile},
+    reconcile::{Context, Error, Slots, reconcile},
     secrets::Secrets,
 };

@@ -14,16 +14,18 @@ use kube::{
     Client, Resource, ResourceExt as _,
     runtime::{Config, applier, controller, reflector::ObjectRef},
 };
+use tokio::sync::Notify;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    backoff::Backoffs,
+    backoff::{self, Backoffs},
     config::Options,
     events::Events,
     institution::{
-        Caches, Context, Feeds, Memory, Secrets, apply::Executor, dereference::Dereferencer, reconcile, validate::Rules,
+        Caches, Context, Feeds, Memory, Secrets, Slots, apply::Executor, dereference::Dereferencer, reconcile, unused,
+        validate::Rules,
     },
     metrics::Metrics,
     runtime::{
@@ -39,6 +41,9 @@ const FILL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Changes of one institution and its children that come together are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// Longest wait at the end for reconciles that are under way: each call of theirs has its deadline, but there may be many.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Why the process cannot start, or broke.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +77,9 @@ pub struct Operator {
     metrics: Metrics,
     memory: Arc<Memory>,
     backoffs: Arc<Backoffs>,
+    absences: Arc<Backoffs>,
+    /// An object of any kind changed.
+    changed: Arc<Notify>,
 }
 
 // === impl Operator ===
@@ -98,7 +106,9 @@ impl Operator {
             queue,
             metrics,
             memory: Arc::default(),
-            backoffs: Arc::default(),
+            backoffs: Arc::new(Backoffs::new(backoff::FAILURE)),
+            absences: Arc::new(Backoffs::new(backoff::ABSENCE)),
+            changed: Arc::default(),
         })
     }
 
@@ -162,35 +172,61 @@ impl Operator {
         let _ends = ended.clone().drop_guard();
         tokio::spawn(tenant::watch::run(tenant, caches.clone(), self.queue.clone(), ended.clone()));
         tokio::spawn(everything(caches.clone(), self.queue.clone()));
+        tokio::spawn(unused::run(Arc::clone(&context), Arc::clone(&self.changed), ended.clone()));
 
-        let config = Config::default().concurrency(self.options.concurrency).debounce(DEBOUNCE);
+        // As many at once as there are institutions; `Slots` bounds what they do.
+        let config = Config::default().concurrency(0).debounce(DEBOUNCE);
         let queue = waiting.map(Ok::<InstitutionRef, Infallible>).take_until(ended.cancelled_owned());
-        applier(
+        let reconciles = applier(
             |institution, context| reconcile(institution, context).boxed(),
             |institution, error, context: Arc<Context>| context.after(&institution, error),
             context,
             caches.institutions.clone(),
             Box::pin(queue),
             config,
-        )
-        .for_each(|outcome| {
-            // A failed reconcile was logged with its pause; an object that went meanwhile is nothing.
-            if let Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) = outcome {
-                tracing::error!(error = chain(&error), "failed to run the controller");
-            }
-            std::future::ready(())
-        })
-        .await;
+        );
+        let all = reconciles.for_each(|outcome| self.reconciled(outcome, caches));
+        let overdue = async {
+            token.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            () = all => {}
+            () = overdue => tracing::warn!("gave up reconciles that were under way at the end"),
+        }
         Ok(())
     }
 
+    /// A failed reconcile was logged with its pause. An object that went meanwhile waits no longer.
+    async fn reconciled<T, E: std::error::Error + 'static>(
+        &self,
+        outcome: Result<T, controller::Error<E, Infallible>>,
+        caches: &Caches,
+    ) {
+        match outcome {
+            Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
+            Err(controller::Error::ObjectNotFound(object)) => {
+                let gone = ObjectRef::new(&object.name).within(object.namespace.as_deref().unwrap_or_default());
+                self.queue.begun(&gone);
+                // Made anew just now it was not asked for again, for it waited.
+                if caches.institutions.get(&gone).is_some() {
+                    self.queue.push(gone).await;
+                }
+            }
+            Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) => {
+                tracing::error!(error = chain(&error), "failed to run the controller");
+            }
+        }
+    }
+
     fn context(&self, caches: &Caches, tenant: Tenant) -> Context {
-        let Options { platform, environment, allowed_hostnames, seal_public_key, resync_seconds, .. } = &self.options;
+        let Options { platform, environment, allowed_hostnames, seal_public_key, resync_seconds, concurrency, .. } =
+            &self.options;
         let client = self.client.clone();
         Context {
             dereferencer: Dereferencer {
                 caches: caches.clone(),
-                secrets: Secrets::new(client.clone(), self.clock.clone()),
+                secrets: Secrets::new(client.clone(), self.clock.clone(), seal_public_key.clone()),
                 memory: Arc::clone(&self.memory),
                 platform: platform.clone(),
             },
@@ -198,7 +234,6 @@ impl Operator {
                 platform: platform.clone(),
                 environment: *environment,
                 allowed_hostnames: allowed_hostnames.iter().filter(|domain| !domain.is_empty()).cloned().collect(),
-                seal_key: seal_public_key.clone(),
             },
             executor: Executor {
                 client: client.clone(),
@@ -208,7 +243,9 @@ impl Operator {
                 metrics: self.metrics.clone(),
             },
             memory: Arc::clone(&self.memory),
+            slots: Slots::new(*concurrency),
             backoffs: Arc::clone(&self.backoffs),
+            absences: Arc::clone(&self.absences),
             metrics: self.metrics.clone(),
             queue: self.queue.clone(),
             resync: Duration::from_secs(*resync_seconds),
@@ -219,16 +256,7 @@ impl Operator {
     /// Starts the watches of every kind; each change asks for the institutions that it concerns.
     fn watch(&self, feeds: Feeds, caches: &Caches) -> CancellationToken {
         let token = CancellationToken::new();
-        let gone = (Arc::clone(&self.memory), Arc::clone(&self.backoffs));
-        self.feed(feeds.institutions, &token, caches, move |caches, institution| {
-            let uid = institution.uid().unwrap_or_default();
-            let current = caches.institutions.get(&ObjectRef::from_obj(institution));
-            if current.is_none_or(|current| current.uid().as_deref() != Some(&uid)) {
-                gone.0.forget(&uid);
-                gone.1.succeeded(&uid);
-            }
-            caches.touched_by_institution(institution)
-        });
+        self.feed(feeds.institutions, &token, caches, Caches::touched_by_institution);
         self.feed(feeds.ibans, &token, caches, Caches::touched_by_iban);
         self.feed(feeds.services, &token, caches, Caches::touched_by_service);
         self.feed(feeds.stations, &token, caches, |it, object| it.touched_by_platform(object.namespace().as_deref()));
@@ -245,8 +273,20 @@ impl Operator {
         touched: impl Fn(&Caches, &Guarded<K>) -> Vec<InstitutionRef> + Send + Sync + 'static,
     ) {
         let (caches, queue) = (caches.clone(), self.queue.clone());
+        let (memory, backoffs, absences) =
+            (Arc::clone(&self.memory), Arc::clone(&self.backoffs), Arc::clone(&self.absences));
+        let changed = Arc::clone(&self.changed);
+        let store = feed.store();
         let watched = self.metrics.watched(&<K as Resource>::kind(&()));
         let running = feed.run(self.client.clone(), watched, move |object| {
+            let uid = object.uid().unwrap_or_default();
+            let current = store.get(&ObjectRef::from_obj(&*object));
+            if current.is_none_or(|current| current.uid().as_deref() != Some(&uid)) {
+                memory.forget(&uid);
+                backoffs.succeeded(&uid);
+                absences.succeeded(&uid);
+            }
+            changed.notify_one();
             let concerned = touched(&caches, &object);
             let queue = queue.clone();
             async move {

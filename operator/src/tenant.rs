@@ -1,6 +1,7 @@
 //! Calls to tenant: the one that stores the configuration and knows how far it has come.
 
 mod fence;
+mod outage;
 pub mod watch;
 
 use std::time::Duration;
@@ -13,7 +14,7 @@ use fiorino_proto::config::v1::{
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use self::fence::Fence;
+use self::{fence::Fence, outage::Outage};
 use crate::{config::Environment, institution::bundle::Bundle, metrics::Metrics, runtime::lease::Held};
 
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,6 +43,7 @@ pub struct Tenant {
     apply: ConfigApplyClient<Channel>,
     read: ConfigReadClient<Channel>,
     fence: Fence,
+    outage: Outage,
     platform: String,
     environment: Environment,
     metrics: Metrics,
@@ -77,7 +79,8 @@ impl Tenant {
         let apply = ConfigApplyClient::new(channel.clone());
         let fence = Fence::new(apply.clone(), held, platform.to_owned());
         let read = ConfigReadClient::new(channel);
-        Self { apply, read, fence, platform: platform.to_owned(), environment, metrics, clock }
+        let outage = Outage::new(clock.clone());
+        Self { apply, read, fence, outage, platform: platform.to_owned(), environment, metrics, clock }
     }
 
     /// What tenant knows of an institution; `None` when it was never applied.
@@ -91,11 +94,14 @@ impl Tenant {
             fiscal_code: fiscal_code.to_owned(),
         };
         let mut client = self.read.clone();
-        match self.timed("GetInstitution", client.get_institution(deadline(message, READ_TIMEOUT))).await {
-            Ok(response) => Ok(response.status),
-            Err(status) if status.code() == Code::NotFound => Ok(None),
-            Err(status) => Err(status.into()),
-        }
+        let call = async {
+            match self.timed("GetInstitution", client.get_institution(deadline(message, READ_TIMEOUT))).await {
+                Ok(response) => Ok(response.status),
+                Err(status) if status.code() == Code::NotFound => Ok(None),
+                Err(status) => Err(status.into()),
+            }
+        };
+        self.outage.through(call).await
     }
 
     /// Makes an institution's configuration what the bundle says.
@@ -140,7 +146,10 @@ impl Tenant {
     async fn changes(&self) -> Result<Streaming<WatchChangesResponse>> {
         let message = WatchChangesRequest { platform: self.platform.clone() };
         let mut client = self.apply.clone();
-        Ok(self.timed("WatchChanges", client.watch_changes(message)).await?)
+        let changes = self.timed("WatchChanges", client.watch_changes(message)).await?;
+        // Those whom the stream wakes shall not be told that nobody answered a moment ago.
+        self.outage.over();
+        Ok(changes)
     }
 
     /// Calls with the fence; a fence that tenant no longer knows (it was restored, or this leader was away) is asked for once more,
@@ -149,15 +158,18 @@ impl Tenant {
     where
         F: Future<Output = Result<T, Status>>,
     {
-        let fence = self.fence.current().await?;
-        match call(fence).await {
-            Err(status) if status.code() == Code::FailedPrecondition => {
-                self.fence.forget(fence).await;
-                let fence = self.fence.current().await?;
-                Ok(call(fence).await?)
+        let call = async {
+            let fence = self.fence.current().await?;
+            match call(fence).await {
+                Err(status) if status.code() == Code::FailedPrecondition => {
+                    self.fence.forget(fence).await;
+                    let fence = self.fence.current().await?;
+                    Ok(call(fence).await?)
+                }
+                outcome => Ok(outcome?),
             }
-            outcome => Ok(outcome?),
-        }
+        };
+        self.outage.through(call).await
     }
 
     async fn timed<T>(

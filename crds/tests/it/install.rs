@@ -5,11 +5,15 @@ use std::{process::Command, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use fiorino_crds::{Broker, CreditorInstitution, Iban, PaymentService, ServiceProfile, Station};
 use fiorino_test_support::{Parts, eventually};
+use kube::api::{Patch, PatchParams};
 use rstest::rstest;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{cluster::Cluster, rules::base};
+use crate::{
+    cluster::Cluster,
+    rules::{base, merge},
+};
 
 /// Beyond 256 KiB client-side apply fails, for its annotation.
 const SIZE_MAX: usize = 200 * 1024;
@@ -24,16 +28,25 @@ fn every_definition_is_small_enough_for_every_way_to_apply_it() {
 }
 
 #[rstest]
-#[case::broker("Broker", serde_round_trip::<Broker>)]
-#[case::station("Station", serde_round_trip::<Station>)]
-#[case::profile("ServiceProfile", serde_round_trip::<ServiceProfile>)]
-#[case::institution("CreditorInstitution", serde_round_trip::<CreditorInstitution>)]
-#[case::iban("Iban", serde_round_trip::<Iban>)]
-#[case::service("PaymentService", serde_round_trip::<PaymentService>)]
+#[case::broker("Broker", json!({}), serde_round_trip::<Broker>)]
+#[case::station("Station", json!({}), serde_round_trip::<Station>)]
+#[case::profile("ServiceProfile", json!({}), serde_round_trip::<ServiceProfile>)]
+#[case::institution("CreditorInstitution", json!({}), serde_round_trip::<CreditorInstitution>)]
+#[case::iban("Iban", json!({}), serde_round_trip::<Iban>)]
+#[case::service("PaymentService", json!({}), serde_round_trip::<PaymentService>)]
+#[case::half_a_broker("Broker", json!({"endpoints": {}}), serde_round_trip::<Broker>)]
+#[case::half_a_station("Station", json!({"allowedNamespaces": {}}), serde_round_trip::<Station>)]
+#[case::half_an_institution("CreditorInstitution", json!({"lifecycle": {}, "role": {}}), serde_round_trip::<CreditorInstitution>)]
+#[case::half_a_service("PaymentService", json!({"dueDate": {}, "amount": {}}), serde_round_trip::<PaymentService>)]
 #[tokio::test]
-async fn the_servers_defaults_are_rusts(#[case] kind: &str, #[case] rust: fn(&Value) -> Value) -> Result<()> {
+async fn the_servers_defaults_are_rusts(
+    #[case] kind: &str,
+    #[case] partial: Value,
+    #[case] rust: fn(&Value) -> Value,
+) -> Result<()> {
     let cluster = Cluster::new().await?;
-    let minimal = base(kind, "defaults");
+    let mut minimal = base(kind, "defaults");
+    merge(&mut minimal["spec"], &partial);
     let served = cluster.try_create(kind, &minimal).await?;
     assert_eq!(served.data["spec"], rust(&minimal)["spec"]);
     Ok(())
@@ -72,6 +85,15 @@ async fn the_category_lists_every_kind() -> Result<()> {
         let kind = definition.spec.names.kind;
         cluster.create(&kind, &base(&kind, "listed")).await?;
     }
+    let since = "2026-11-22T10:42:00Z";
+    let waiting =
+        json!({"party": "PagoPA", "action": "AssociateStation", "since": since, "textEn": "x", "textIt": "x"});
+    let ready = json!({
+        "type": "Ready", "status": "Unknown", "reason": "Pending", "message": "", "observedGeneration": 1, "lastTransitionTime": since,
+    });
+    let status = json!({"status": {"stage": "Tested", "waitingFor": waiting, "conditions": [ready]}});
+    let api = cluster.api("CreditorInstitution");
+    api.patch_status("listed", &PatchParams::default(), &Patch::Merge(status)).await?;
     eventually(Duration::from_secs(30), async || {
         let shown = kubectl(&["get", "payments", "--namespace", &cluster.namespace])?;
         for definition in fiorino_crds::all() {
@@ -81,6 +103,9 @@ async fn the_category_lists_every_kind() -> Result<()> {
         for column in ["STAGE", "WAITING FOR", "SINCE", "READY", "AGE"] {
             ensure!(shown.contains(column), "{column} is missing in:\n{shown}");
         }
+        let institution = shown.lines().find(|line| line.starts_with("creditorinstitution.")).context("no row")?;
+        let cells: Vec<&str> = institution.split_whitespace().collect();
+        ensure!(cells[1..3] == ["Tested", "PagoPA"] && cells[4] == "Unknown", "{institution}");
         Ok(())
     })
     .await

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use fiorino_crds::{CreditorInstitution, FINALIZER};
+use fiorino_kit::error::chain;
+use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DynamicObject, Patch, PatchParams},
@@ -12,10 +14,13 @@ use serde_json::json;
 use super::{
     Memory, Remembered,
     plan::{StatusPatch, Step},
+    status,
+    subject::Subject,
 };
 use crate::{
     events::Events,
     metrics::Metrics,
+    runtime::call::timely,
     tenant::{self, Tenant},
 };
 
@@ -85,6 +90,13 @@ impl Executor {
                     let uid = institution.uid().unwrap_or_default();
                     self.tenant.mark_unmanaged(&institution.spec.fiscal_code, &uid).await?;
                 }
+                Step::TryMarkUnmanaged(notice) => {
+                    let uid = institution.uid().unwrap_or_default();
+                    if let Err(error) = self.tenant.mark_unmanaged(&institution.spec.fiscal_code, &uid).await {
+                        tracing::warn!(object = %notice.subject, error = chain(&error), "released a manifest that tenant holds");
+                        self.events.publish(&notice).await;
+                    }
+                }
                 Step::PatchStatus(patch) => self.patch(patch).await?,
                 Step::PublishEvent(notice) => self.events.publish(&notice).await,
             }
@@ -92,26 +104,53 @@ impl Executor {
         Ok(())
     }
 
-    /// Adds or removes the finalizer; a concurrent change of the object makes the API server refuse, and the next try sees it.
+    /// Adds or removes the finalizer. Finalizers that somebody else changed meanwhile make the API server refuse, and the next try sees
+    /// them; the version of the object is no precondition: the status that was just written has changed it.
     async fn finalizers(&self, institution: &CreditorInstitution, present: bool) -> Result<()> {
+        let before = institution.metadata.finalizers.as_ref();
         let mut finalizers: Vec<&str> = institution.finalizers().iter().map(String::as_str).collect();
         finalizers.retain(|finalizer| *finalizer != FINALIZER);
         if present {
             finalizers.push(FINALIZER);
         }
-        let metadata = json!({"resourceVersion": institution.resource_version(), "finalizers": finalizers});
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": institution.uid()},
+            {"op": "test", "path": "/metadata/finalizers", "value": before},
+            {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
+        ]);
+        let patch = Patch::Json::<()>(serde_json::from_value(patch).unwrap_or_default());
         let namespace = institution.namespace().unwrap_or_default();
         let api: Api<CreditorInstitution> = Api::namespaced(self.client.clone(), &namespace);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let patch = Patch::Merge(json!({ "metadata": metadata }));
-        match api.patch_metadata(&institution.name_any(), &params, &patch).await {
+        match timely(api.patch_metadata(&institution.name_any(), &params, &patch)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if !present && status.is_not_found() => Ok(()),
             Err(error) => Err(Error::Finalizer(error)),
         }
     }
 
-    async fn patch(&self, patch: StatusPatch) -> Result<()> {
+    /// Says of an institution that this version cannot read that nobody knows how it is.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked or told.
+    pub async fn tell_unreadable(&self, subject: Subject, words: &str, now: Timestamp) -> Result<()> {
+        let failed = |source| Error::Status { subject: subject.to_string(), source };
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &subject.namespace, &subject.kind.resource());
+        let Some(object) = timely(api.get_opt(&subject.name)).await.map_err(failed)? else { return Ok(()) };
+        let written = &object.data["status"];
+        let status = status::unreadable(written, subject.generation, words, now);
+        if status == *written {
+            return Ok(());
+        }
+        self.patch(StatusPatch { subject, status }).await
+    }
+
+    /// Writes the status of an object.
+    ///
+    /// # Errors
+    /// When the API server does not take it.
+    pub async fn patch(&self, patch: StatusPatch) -> Result<()> {
         let StatusPatch { subject, status } = patch;
         let resource = subject.kind.resource();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &subject.namespace, &resource);
@@ -121,7 +160,7 @@ impl Executor {
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let outcome = api.patch_status(&subject.name, &params, &Patch::Apply(&body)).await;
+        let outcome = timely(api.patch_status(&subject.name, &params, &Patch::Apply(&body))).await;
         self.metrics.patched(outcome.is_ok());
         match outcome {
             Ok(written) => {

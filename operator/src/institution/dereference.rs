@@ -1,6 +1,9 @@
 //! Everything that one institution refers to, as it is at this moment.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use fiorino_crds::{
     Broker, CreditorInstitution, Iban, PaymentService, ServiceProfile, Station,
@@ -17,6 +20,7 @@ use kube::{
 use super::{
     Caches, Memory,
     secrets::{self, Secrets},
+    validate::unused::Unused,
 };
 use crate::runtime::cache::{Guarded, Kind};
 
@@ -114,10 +118,7 @@ impl Dereferencer {
     }
 
     /// Everything that the institution refers to.
-    ///
-    /// # Errors
-    /// When the API server cannot be asked for a Secret.
-    pub async fn snapshot(&self, institution: &CreditorInstitution, today: Date) -> kube::Result<Snapshot> {
+    pub async fn snapshot(&self, institution: &CreditorInstitution, today: Date) -> Snapshot {
         let namespace = institution.namespace().unwrap_or_default();
         let mut unreadable = Vec::new();
         let mut ibans = self.children(&self.caches.ibans, &namespace, &mut unreadable);
@@ -126,8 +127,8 @@ impl Dereferencer {
         services.sort_by_key(|service| (service.creation_timestamp(), service.name_any()));
         let stations = self.stations(institution);
         let brokers = self.brokers(&stations);
-        let keys = self.keys(&brokers).await?;
-        Ok(Snapshot {
+        let keys = self.keys(brokers.values()).await;
+        Snapshot {
             institution: institution.clone(),
             rival: self.rival(institution),
             beneficiaries: self.beneficiaries(&services),
@@ -139,7 +140,56 @@ impl Dereferencer {
             brokers,
             keys,
             today,
-        })
+        }
+    }
+
+    /// The platform's objects and children that no institution uses. A rival judges nothing but itself: what it names is as good as unused.
+    pub async fn unused(&self) -> Unused {
+        let users = self.caches.institutions.state();
+        let namespaces: BTreeSet<Option<String>> = users.iter().map(|user| user.namespace()).collect();
+        let ours = users
+            .iter()
+            .filter_map(|user| user.0.as_ref().ok())
+            .filter(|user| user.spec.platform() == Some(&self.platform) && self.rival(user).is_none());
+        let (mut used_stations, mut used_brokers, mut used_profiles) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for user in ours {
+            let stations = self.stations(user);
+            used_brokers.extend(self.brokers(&stations).into_keys());
+            used_stations.extend(stations.into_keys());
+            used_profiles.extend(user.spec.profiles.iter().map(profile_name));
+        }
+        let platform = Some(self.platform.clone());
+        let lonely = |namespace: &Option<String>| !namespaces.contains(namespace);
+        let brokers =
+            self.every(&self.caches.brokers, |it| it.namespace() == platform && !used_brokers.contains(&it.name_any()));
+        let stations = self
+            .every(&self.caches.stations, |it| it.namespace() == platform && !used_stations.contains(&it.name_any()));
+        let with_broker = |station: Station| {
+            let broker = self.find(&self.caches.brokers, &station.spec.broker_ref.name);
+            (station, broker)
+        };
+        let found: Vec<_> = brokers.iter().cloned().map(|broker| Found::Object(Box::new(broker))).collect();
+        Unused {
+            keys: self.keys(&found).await,
+            brokers,
+            stations: stations.into_iter().map(with_broker).collect(),
+            profiles: self.every(&self.caches.profiles, |it| {
+                it.namespace() == platform && !used_profiles.contains(&it.name_any())
+            }),
+            ibans: self.every(&self.caches.ibans, |it| lonely(&it.namespace())),
+            services: self.every(&self.caches.services, |it| lonely(&it.namespace())),
+        }
+    }
+
+    /// The objects of a store that can be read and are not on their way out.
+    fn every<K>(&self, store: &Store<Guarded<K>>, wanted: impl Fn(&K) -> bool) -> Vec<K>
+    where
+        K: Kind + HasStatus<Status = ObjectStatus>,
+    {
+        let readable =
+            store.state().into_iter().filter_map(|object| object.0.as_ref().ok().filter(|it| wanted(it)).cloned());
+        readable.filter(|object| object.meta().deletion_timestamp.is_none()).map(|object| self.fresh(object)).collect()
     }
 
     fn children<K>(&self, store: &Store<Guarded<K>>, namespace: &str, unreadable: &mut Vec<Unreadable>) -> Vec<K>
@@ -178,28 +228,27 @@ impl Dereferencer {
         stations.map(|name| (name.clone(), self.find(&self.caches.brokers, name))).collect()
     }
 
+    /// The subscription keys of brokers.
     async fn keys(
         &self,
-        brokers: &BTreeMap<String, Found<Broker>>,
-    ) -> kube::Result<BTreeMap<SecretKeyReference, secrets::Value>> {
+        brokers: impl IntoIterator<Item = &Found<Broker>>,
+    ) -> BTreeMap<SecretKeyReference, secrets::Value> {
         let mut keys = BTreeMap::new();
-        for broker in brokers.values() {
+        for broker in brokers {
             let Found::Object(broker) = broker else { continue };
             for product in &broker.spec.subscription_keys {
                 for reference in [&product.primary].into_iter().chain(&product.secondary) {
-                    let value = self.secrets.value(&self.platform, reference).await?;
+                    let value = self.secrets.value(&self.platform, reference).await;
                     keys.insert(reference.clone(), value);
                 }
             }
         }
-        Ok(keys)
+        keys
     }
 
     fn profiles(&self, institution: &CreditorInstitution) -> Vec<(ProfileReference, Found<ServiceProfile>)> {
-        // The API server lets no profile be called otherwise.
-        let name = |reference: &ProfileReference| format!("{}-{}", reference.name, reference.revision);
         let references = institution.spec.profiles.iter();
-        references.map(|it| (it.clone(), self.find(&self.caches.profiles, &name(it)))).collect()
+        references.map(|it| (it.clone(), self.find(&self.caches.profiles, &profile_name(it)))).collect()
     }
 
     fn beneficiaries(&self, services: &[PaymentService]) -> BTreeMap<AccountName, Beneficiary> {
@@ -259,4 +308,9 @@ impl Dereferencer {
         }
         object
     }
+}
+
+/// The API server lets no profile be called otherwise.
+fn profile_name(reference: &ProfileReference) -> String {
+    format!("{}-{}", reference.name, reference.revision)
 }

@@ -10,6 +10,7 @@ use super::{
     memory::Remembered,
     subject::Subject,
 };
+use crate::tenant;
 
 /// One step; they are done in order, and the first failure ends them.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub enum Step {
     ApplyBundle(Box<Bundle>),
     /// The manifest is being deleted: tenant serves on.
     MarkUnmanaged,
+    /// As [`Step::MarkUnmanaged`], but the manifest goes whatever tenant says: the notice tells when tenant was not reached.
+    TryMarkUnmanaged(Notice),
     /// Writes the status of an object.
     PatchStatus(StatusPatch),
     /// Tells what changed.
@@ -52,15 +55,50 @@ pub struct Notice {
     pub note: String,
 }
 
+/// Why tenant cannot say what it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// It does not answer.
+    Silent,
+    /// It does not take the call, whoever makes it: versions or certificates do not fit.
+    Refused,
+    /// It obeys a later leader.
+    Deposed,
+}
+
 /// What tenant knows of the institution.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Knowledge {
-    /// Tenant does not answer.
-    Away,
+    /// Tenant cannot be asked.
+    Away(Absence),
     /// It was never applied, or the fiscal code is another object's.
     Never,
     /// As tenant has it.
     Known(Box<InstitutionStatus>),
+}
+
+// === impl Absence ===
+
+impl Absence {
+    /// From the error of a call.
+    pub const fn of(error: &tenant::Error) -> Self {
+        match error {
+            tenant::Error::Away(_) => Self::Silent,
+            tenant::Error::Refused(_) => Self::Refused,
+            tenant::Error::Deposed(_) => Self::Deposed,
+        }
+    }
+
+    /// What is the matter, and who mends it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Silent => "tenant does not answer: it is asked again by itself",
+            Self::Refused => {
+                "tenant refuses the operator's calls: look at the versions of both and at the certificates of the mesh"
+            }
+            Self::Deposed => "tenant obeys a later operator: this one ends, and that one goes on",
+        }
+    }
 }
 
 // === impl Knowledge ===
@@ -78,7 +116,7 @@ impl Knowledge {
     pub fn known(&self) -> Option<&InstitutionStatus> {
         match self {
             Self::Known(status) => Some(status),
-            Self::Away | Self::Never => None,
+            Self::Away(_) | Self::Never => None,
         }
     }
 }
@@ -95,7 +133,7 @@ pub fn plan(
         return deletion(institution, held);
     }
     let Some(bundle) = bundle else { return Vec::new() };
-    if is_set(institution.annotations(), PAUSED) || matches!(knowledge, Knowledge::Away) {
+    if is_set(institution.annotations(), PAUSED) || matches!(knowledge, Knowledge::Away(_)) {
         return Vec::new();
     }
     let mut steps = Vec::new();
@@ -121,7 +159,7 @@ fn deletion(institution: &CreditorInstitution, held: bool) -> Vec<Step> {
             note: format!("the annotation {RELEASE} let the manifest go although tenant may not know of it"),
         };
         // Told first: with the finalizer the object goes.
-        return vec![Step::PublishEvent(notice), Step::RemoveFinalizer];
+        return vec![Step::TryMarkUnmanaged(notice), Step::RemoveFinalizer];
     }
     vec![Step::MarkUnmanaged, Step::RemoveFinalizer]
 }

@@ -14,12 +14,13 @@ use kube::{
     runtime::{controller::Action, reflector::ObjectRef},
 };
 use rand::RngExt as _;
+use tokio::sync::Semaphore;
 
 use super::{
     Memory, Remembered,
     apply::{self, Executor},
     dereference::{Dereferencer, Snapshot},
-    plan::{Knowledge, Notice, Step, plan},
+    plan::{Absence, Knowledge, Notice, Step, plan},
     status::{self, Facts},
     subject::{Subject, SubjectKind},
     validate::{Rules, Validated, validate},
@@ -35,17 +36,11 @@ use crate::{
 };
 
 /// While replicas have not acknowledged, tenant tells when they have; behind that stands this.
-const PENDING_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Secrets are not watched: a missing one is looked for by asking.
-const SECRET_INTERVAL: Duration = Duration::from_secs(5);
+const PENDING_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why a reconcile is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server could not be asked for a Secret.
-    #[error("failed to read a secret")]
-    Secret(#[source] kube::Error),
     /// A step failed.
     #[error(transparent)]
     Apply(#[from] apply::Error),
@@ -65,8 +60,12 @@ pub struct Context {
     pub executor: Executor,
     /// Remembers.
     pub memory: Arc<Memory>,
+    /// How many do what at once.
+    pub slots: Slots,
     /// Waits after failures.
     pub backoffs: Arc<Backoffs>,
+    /// Waits for Secrets that are not there.
+    pub absences: Arc<Backoffs>,
     /// Measures.
     pub metrics: Metrics,
     /// What waits.
@@ -75,6 +74,15 @@ pub struct Context {
     pub resync: Duration,
     /// Time.
     pub clock: Clock,
+}
+
+/// So many institutions at once: who waits for tenant takes nothing from who is only looked at and told what is wrong.
+#[derive(Debug)]
+pub struct Slots {
+    /// Reads the cluster, judges, writes statuses.
+    looking: Semaphore,
+    /// Asks tenant.
+    asking: Semaphore,
 }
 
 /// Brings one institution to what its manifest says, and its status to what is true.
@@ -92,7 +100,7 @@ pub async fn reconcile(object: Arc<Guarded<CreditorInstitution>>, ctx: Arc<Conte
         return Ok(Action::await_change());
     }
     let started = ctx.clock.monotonic();
-    let outcome = ctx.reconcile(institution, &reference).await;
+    let outcome = Box::pin(ctx.reconcile(institution, &reference)).await;
     let label = outcome.as_ref().map_or(Outcome::Failed, |(outcome, _)| *outcome);
     ctx.metrics.reconciled(label, ctx.clock.monotonic().saturating_sub(started));
     let (outcome, wait) = outcome?;
@@ -114,15 +122,16 @@ impl Context {
     ) -> Result<(Outcome, Duration), Error> {
         let superseded = self.queue.superseded(reference);
         let today = self.clock.today();
-        let snapshot = self.dereferencer.snapshot(institution, today).await.map_err(Error::Secret)?;
-        let validated = validate(&snapshot, &self.rules);
-
         let deleting = institution.metadata.deletion_timestamp.is_some();
+        let slot = self.slots.looking.acquire().await;
+        let snapshot = self.dereferencer.snapshot(institution, today).await;
+        let validated = validate(&snapshot, &self.rules);
         if !deleting {
             let nothing = Knowledge::Never;
             let steps = self.told(institution, &validated, &nothing, today, status::first);
             self.executor.run(institution, steps).await?;
         }
+        drop(slot);
 
         // Who waits for tenant is not waited for: the next look tells at once what is wrong with the new manifest.
         let (knowledge, trouble) = tokio::select! {
@@ -134,6 +143,7 @@ impl Context {
             return Ok((Outcome::Done, self.resync()));
         }
 
+        let _slot = self.slots.looking.acquire().await;
         let steps = self.told(institution, &validated, &knowledge, today, status::last);
         self.executor.run(institution, steps).await?;
         if let Some(trouble) = trouble {
@@ -149,6 +159,7 @@ impl Context {
         institution: &CreditorInstitution,
         validated: &Validated,
     ) -> Result<(Knowledge, Option<tenant::Error>), Error> {
+        let _slot = self.slots.asking.acquire().await;
         let uid = institution.uid().unwrap_or_default();
         let deleting = institution.metadata.deletion_timestamp.is_some();
         let (knowledge, trouble) = if deleting { (Knowledge::Never, None) } else { self.ask(institution, &uid).await };
@@ -156,7 +167,7 @@ impl Context {
         let steps = plan(institution, validated.bundle.as_ref(), remembered.as_ref(), &knowledge);
         let changes = steps.iter().any(|step| matches!(step, Step::ApplyBundle(_)));
         match self.executor.run(institution, steps).await {
-            Err(apply::Error::Tenant(error)) => Ok((Knowledge::Away, Some(error))),
+            Err(apply::Error::Tenant(error)) => Ok((Knowledge::Away(Absence::of(&error)), Some(error))),
             Err(error) => Err(error.into()),
             Ok(()) if changes => Ok(self.ask(institution, &uid).await),
             Ok(()) => Ok((knowledge, trouble)),
@@ -201,7 +212,7 @@ impl Context {
     async fn ask(&self, institution: &CreditorInstitution, uid: &str) -> (Knowledge, Option<tenant::Error>) {
         match self.executor.tenant.institution(&institution.spec.fiscal_code).await {
             Ok(answer) => (Knowledge::of(answer, uid), None),
-            Err(error) => (Knowledge::Away, Some(error)),
+            Err(error) => (Knowledge::Away(Absence::of(&error)), Some(error)),
         }
     }
 
@@ -217,10 +228,14 @@ impl Context {
         }
         let mut wait = self.resync();
         if knowledge.known().is_some_and(status::is_pending) {
-            wait = wait.min(PENDING_INTERVAL);
+            wait = wait.min(spread(PENDING_INTERVAL));
         }
+        let uid = snapshot.institution.uid().unwrap_or_default();
         if snapshot.keys.values().any(Result::is_err) {
-            wait = wait.min(SECRET_INTERVAL);
+            let generation = snapshot.institution.metadata.generation.unwrap_or_default();
+            wait = wait.min(self.absences.failed(&uid, generation));
+        } else {
+            self.absences.succeeded(&uid);
         }
         if !snapshot.beneficiaries.is_empty() {
             wait = wait.min(until_midnight(self.clock.now()));
@@ -243,18 +258,22 @@ impl Context {
             observed_generation: None,
         };
         self.metrics.reconciled(Outcome::Invalid, Duration::ZERO);
-        if self.memory.is_news(&uid, &broken.error) {
-            tracing::error!(
-                namespace = subject.namespace,
-                name = subject.name,
-                error = broken.error,
-                "failed to read an institution"
-            );
-            let note =
-                format!("the operator cannot read this object ({}): correct it or upgrade the operator", broken.error);
-            let (reason, action) = (Reason::InvalidField.to_string(), ConditionType::Validated.to_string());
-            self.executor.events.publish(&Notice { subject, warning: true, reason, action, note }).await;
+        if !self.memory.is_news(&uid, &broken.error) {
+            return Action::await_change();
         }
+        let (namespace, name) = (subject.namespace.clone(), subject.name.clone());
+        tracing::error!(namespace, name, error = broken.error, "failed to read an institution");
+        let note =
+            format!("the operator cannot read this object ({}): correct it or upgrade the operator", broken.error);
+        let _slot = self.slots.looking.acquire().await;
+        if let Err(error) = self.executor.tell_unreadable(subject.clone(), &note, self.clock.now()).await {
+            self.memory.forget(&uid);
+            let pause = self.pause(&uid, subject.generation);
+            tracing::warn!(namespace, name, error = chain(&error), "failed to tell that an institution cannot be read");
+            return Action::requeue(pause);
+        }
+        let (reason, action) = (Reason::InvalidField.to_string(), ConditionType::Validated.to_string());
+        self.executor.events.publish(&Notice { subject, warning: true, reason, action, note }).await;
         Action::await_change()
     }
 
@@ -275,10 +294,23 @@ impl Context {
         pause
     }
 
-    /// +-25 %, so that institutions are not looked at all at once.
-    fn resync(&self) -> Duration {
-        self.resync.saturating_mul(rand::rng().random_range(75..=125)) / 100
+    pub(super) fn resync(&self) -> Duration {
+        spread(self.resync)
     }
+}
+
+// === impl Slots ===
+
+impl Slots {
+    /// `count` of each.
+    pub fn new(count: u16) -> Self {
+        Self { looking: Semaphore::new(count.into()), asking: Semaphore::new(count.into()) }
+    }
+}
+
+/// +-25 %, so that institutions are not looked at all at once.
+fn spread(interval: Duration) -> Duration {
+    interval.saturating_mul(rand::rng().random_range(75..=125)) / 100
 }
 
 /// A beneficiary's account may get its first valid number with the legal date.

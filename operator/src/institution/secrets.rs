@@ -1,26 +1,30 @@
-//! Secrets, read by name and never listed; each is asked for again after a while, so that a rotated key is noticed.
+//! Secrets, read by name and never listed; each is asked for again after a while, so that a rotated key is noticed. A value is sealed when it
+//! is read: nothing that could be used is kept.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use fiorino_crds::reference::SecretKeyReference;
-use fiorino_kit::clock::Clock;
+use fiorino_kit::{clock::Clock, error::chain};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use secrecy::SecretString;
+
+use crate::{runtime::call::timely, seal::SealKey};
 
 /// How long a Secret is believed: many institutions share a broker.
 const FRESH: Duration = Duration::from_secs(30);
 /// How long an absence is believed: whoever creates the Secret next wants to see it taken.
 const ABSENT: Duration = Duration::from_secs(2);
+/// How long a value that nobody asks for is kept.
+const KEPT: Duration = Duration::from_hours(1);
 /// Longest key; pagoPA's have 32 characters.
 const VALUE_MAX_BYTES: usize = 512;
 
-/// A value, or in words why there is none.
-pub type Value = Result<SecretString, Problem>;
+/// A value as it is sent, sealed; or why there is none.
+pub type Value = Result<Vec<u8>, Problem>;
 
 /// Why a reference to a Secret leads nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +35,12 @@ pub enum Problem {
     NoKey,
     /// The value is empty, too long or no visible ASCII.
     NoText,
+    /// The value cannot be sealed.
+    NotSealed,
     /// The operator may not read it.
     Forbidden,
+    /// The API server does not answer.
+    Unanswered,
 }
 
 /// Reads Secrets; cheap to clone.
@@ -40,16 +48,19 @@ pub enum Problem {
 pub struct Secrets {
     client: Client,
     clock: Clock,
-    read: Arc<Mutex<HashMap<(String, String), Read>>>,
+    seal_key: SealKey,
+    read: Arc<Mutex<BTreeMap<Key, Read>>>,
 }
+
+/// Namespace and reference.
+type Key = (String, SecretKeyReference);
 
 #[derive(Clone)]
 struct Read {
-    at: Duration,
-    content: Content,
+    /// Believed so long (monotonic).
+    until: Duration,
+    value: Value,
 }
-
-type Content = Result<Arc<Secret>, Problem>;
 
 // === impl Problem ===
 
@@ -63,6 +74,12 @@ impl Problem {
             Self::NoText => {
                 format!("key {key} of Secret {namespace}/{name} is no subscription key: put the text that pagoPA gave")
             }
+            Self::NotSealed => {
+                format!(
+                    "key {key} of Secret {namespace}/{name} cannot be sealed: compare the operator's seal public key"
+                )
+            }
+            Self::Unanswered => format!("the API server does not answer for Secret {namespace}/{name}"),
             Self::Forbidden => {
                 format!("the operator may not read Secret {namespace}/{name}: grant it `get` on this name")
             }
@@ -73,48 +90,56 @@ impl Problem {
 // === impl Secrets ===
 
 impl Secrets {
-    /// A reader without anything read yet.
-    pub fn new(client: Client, clock: Clock) -> Self {
-        Self { client, clock, read: Arc::default() }
+    /// A reader without anything read yet, that seals to `seal_key`.
+    pub fn new(client: Client, clock: Clock, seal_key: SealKey) -> Self {
+        Self { client, clock, seal_key, read: Arc::default() }
     }
 
-    /// The value that a reference of `namespace` names.
+    /// The value that a reference of `namespace` names. While the API server does not answer, what it said before holds.
     ///
     /// # Errors
-    /// When the API server cannot be asked; what it answers is a [`Value`].
-    pub async fn value(&self, namespace: &str, reference: &SecretKeyReference) -> kube::Result<Value> {
-        let content = self.content(namespace, &reference.name).await?;
-        Ok(content.and_then(|secret| {
-            let data = secret.data.as_ref().and_then(|data| data.get(&reference.key)).ok_or(Problem::NoKey)?;
-            let text = std::str::from_utf8(&data.0).map_err(|_| Problem::NoText)?.trim();
-            let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-            if text.is_empty() || text.len() > VALUE_MAX_BYTES || !visible {
-                return Err(Problem::NoText);
-            }
-            Ok(SecretString::from(text))
-        }))
-    }
-
-    async fn content(&self, namespace: &str, name: &str) -> kube::Result<Content> {
-        let key = (namespace.to_owned(), name.to_owned());
+    /// [`Problem`]: there is none, and why.
+    pub async fn value(&self, namespace: &str, reference: &SecretKeyReference) -> Value {
+        let key = (namespace.to_owned(), reference.clone());
         let now = self.clock.monotonic();
-        let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some(Read { at, content }) = known {
-            let believed = if content.is_ok() { FRESH } else { ABSENT };
-            if now.saturating_sub(at) < believed {
-                return Ok(content);
-            }
+        let known = self.read().get(&key).cloned();
+        if let Some(Read { value, .. }) = known.as_ref().filter(|known| now < known.until) {
+            return value.clone();
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let content = match api.get_opt(name).await {
-            Ok(Some(secret)) => Ok(Arc::new(secret)),
+        let value = match timely(api.get_opt(&reference.name)).await {
+            Ok(Some(secret)) => self.sealed(&secret, &reference.key),
             Ok(None) => Err(Problem::NoSecret),
             Err(kube::Error::Api(status)) if status.is_forbidden() => Err(Problem::Forbidden),
-            Err(error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(namespace, secret = reference.name, error = chain(&error), "failed to read a secret");
+                let value = known.map_or(Err(Problem::Unanswered), |known| known.value);
+                return self.believe(key, value, now + ABSENT);
+            }
         };
-        let read = Read { at: now, content: content.clone() };
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(key, read);
-        Ok(content)
+        let until = now + if value.is_ok() { FRESH } else { ABSENT };
+        self.believe(key, value, until)
+    }
+
+    fn believe(&self, key: Key, value: Value, until: Duration) -> Value {
+        let mut read = self.read();
+        read.retain(|_, known| known.until + KEPT > until);
+        read.insert(key, Read { until, value: value.clone() });
+        value
+    }
+
+    fn sealed(&self, secret: &Secret, key: &str) -> Value {
+        let data = secret.data.as_ref().and_then(|data| data.get(key)).ok_or(Problem::NoKey)?;
+        let text = std::str::from_utf8(&data.0).map_err(|_| Problem::NoText)?.trim();
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if text.is_empty() || text.len() > VALUE_MAX_BYTES || !visible {
+            return Err(Problem::NoText);
+        }
+        self.seal_key.seal(text.as_bytes()).map_err(|_| Problem::NotSealed)
+    }
+
+    fn read(&self) -> MutexGuard<'_, BTreeMap<Key, Read>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

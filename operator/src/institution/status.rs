@@ -17,16 +17,14 @@ use serde_json::Value;
 use super::{
     bundle::is_set,
     memory::Remembered,
-    plan::{Knowledge, StatusPatch, Step},
+    plan::{Absence, Knowledge, Notice, StatusPatch, Step},
     subject::Subject,
-    validate::findings::Report,
+    validate::findings::{Judged, Report},
 };
 use crate::{
     conditions::{Draft, settle},
     events::transitions,
 };
-
-const AWAY: &str = "tenant does not answer: it is asked again by itself";
 
 /// What a status is made of.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +73,23 @@ pub fn last(facts: &Facts<'_>) -> Vec<Step> {
     steps
 }
 
+/// The status of an institution that this version cannot read: `Validated` and `Ready` are no longer claimed, everything else stays as it was
+/// written, whoever wrote it.
+pub fn unreadable(written: &Value, generation: i64, words: &str, now: Timestamp) -> Value {
+    let conditions = written["conditions"].as_array().cloned().unwrap_or_default();
+    let previous: Vec<Condition> =
+        conditions.iter().filter_map(|condition| serde_json::from_value(condition.clone()).ok()).collect();
+    let validated = Draft::no(ConditionType::Validated, Reason::InvalidField, words);
+    let ready = Draft { status: ConditionStatus::Unknown, ..validated.about(ConditionType::Ready) };
+    let news = settle(vec![ready, validated], &previous, generation, seconds(now));
+    let is_old = |condition: &Value| news.iter().all(|it| condition["type"] != it.kind.to_string());
+    let mut conditions: Vec<Value> = conditions.into_iter().filter(is_old).collect();
+    conditions.extend(news.iter().map(|condition| serde_json::to_value(condition).unwrap_or_default()));
+    let mut status = if written.is_object() { written.clone() } else { Value::Object(serde_json::Map::new()) };
+    status["conditions"] = conditions.into();
+    status
+}
+
 /// Whether nothing more happens until somebody acts: what tenant refuses stays refused.
 pub fn stalled(facts: &Facts<'_>) -> bool {
     verdict(facts).is_some()
@@ -93,7 +108,7 @@ fn desired(facts: &Facts<'_>, report: &Report) -> InstitutionStatus {
     if paused {
         return on_hold(facts, conditions);
     }
-    let away = matches!(facts.knowledge, Knowledge::Away);
+    let away = matches!(facts.knowledge, Knowledge::Away(_));
     let known = facts.knowledge.known();
     InstitutionStatus {
         observed_generation: Some(generation(facts)),
@@ -119,7 +134,9 @@ fn drafts(facts: &Facts<'_>, report: &Report) -> Vec<Draft> {
     let validated = report.draft();
     let verdict = verdict(facts);
     let distributed = match facts.knowledge {
-        Knowledge::Away => Draft::unknown(ConditionType::Distributed, Reason::TenantUnreachable, away(facts)),
+        Knowledge::Away(absence) => {
+            Draft::unknown(ConditionType::Distributed, Reason::TenantUnreachable, away(facts, *absence))
+        }
         Knowledge::Never => Draft::no(ConditionType::Distributed, Reason::NotApplied, "nothing was applied so far"),
         Knowledge::Known(known) => facts::distributed(known),
     };
@@ -215,23 +232,25 @@ fn judged(facts: &Facts<'_>) -> Report {
 
 /// The statuses of accounts, services and what the institution refers to; `errors`: only of those that are wrong.
 fn others(report: &Report, now: Timestamp, errors: bool) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for judged in report.others() {
-        if errors && judged.errors.is_empty() {
-            continue;
-        }
-        let subject = &judged.subject;
-        let conditions = settle(vec![judged.draft()], &subject.conditions, subject.generation, seconds(now));
-        if conditions == subject.conditions && subject.observed_generation == Some(subject.generation) {
-            continue;
-        }
-        let notices = transitions(subject, &subject.conditions, &conditions);
-        let status = ObjectStatus { observed_generation: Some(subject.generation), conditions };
-        let status = serde_json::to_value(status).unwrap_or_default();
-        steps.push(Step::PatchStatus(StatusPatch { subject: subject.clone(), status }));
-        steps.extend(notices.into_iter().map(Step::PublishEvent));
+    let told = report.others().iter().filter(|judged| !errors || !judged.errors.is_empty());
+    told.filter_map(|judged| object(judged, now))
+        .flat_map(|(patch, notices)| {
+            [Step::PatchStatus(patch)].into_iter().chain(notices.into_iter().map(Step::PublishEvent))
+        })
+        .collect()
+}
+
+/// The status of an object that is no institution, and what to tell; nothing if it has it already.
+pub fn object(judged: &Judged, now: Timestamp) -> Option<(StatusPatch, Vec<Notice>)> {
+    let subject = &judged.subject;
+    let conditions = settle(vec![judged.draft()], &subject.conditions, subject.generation, seconds(now));
+    if conditions == subject.conditions && subject.observed_generation == Some(subject.generation) {
+        return None;
     }
-    steps
+    let notices = transitions(subject, &subject.conditions, &conditions);
+    let status = ObjectStatus { observed_generation: Some(subject.generation), conditions };
+    let status = serde_json::to_value(status).unwrap_or_default();
+    Some((StatusPatch { subject: subject.clone(), status }, notices))
 }
 
 fn write(subject: &Subject, previous: &InstitutionStatus, status: &InstitutionStatus) -> Vec<Step> {
@@ -253,13 +272,14 @@ fn seconds(now: Timestamp) -> Timestamp {
     now.round(Unit::Second).unwrap_or(now)
 }
 
-fn away(facts: &Facts<'_>) -> String {
+fn away(facts: &Facts<'_>, absence: Absence) -> String {
+    let text = absence.text();
     if facts.institution.metadata.deletion_timestamp.is_some() {
         return format!(
-            "{AWAY}; it holds the deletion: the annotation {RELEASE}: \"true\" lets the manifest go at once"
+            "{text}; it holds the deletion: the annotation {RELEASE}: \"true\" lets the manifest go at once"
         );
     }
-    AWAY.to_owned()
+    text.to_owned()
 }
 
 fn phase(known: &Known) -> Option<Phase> {

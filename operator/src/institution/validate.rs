@@ -7,6 +7,7 @@ mod accounts;
 pub mod findings;
 mod platform;
 mod services;
+pub mod unused;
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ use super::{
     dereference::{Found, Snapshot},
     subject::Subject,
 };
-use crate::{config::Environment, seal::SealKey};
+use crate::config::Environment;
 
 /// Accounts and services of one institution, as tenant takes them.
 const CHILDREN_MAX: usize = 2_000;
@@ -37,8 +38,6 @@ pub struct Rules {
     pub environment: Environment,
     /// Domains under which portal host names may lie; empty: any.
     pub allowed_hostnames: Vec<String>,
-    /// To whom subscription keys are sealed.
-    pub seal_key: SealKey,
 }
 
 /// What came of it.
@@ -54,8 +53,12 @@ pub struct Validated {
 pub fn validate(snapshot: &Snapshot, rules: &Rules) -> Validated {
     let institution = &snapshot.institution;
     let mut report = Report::new(Subject::of(institution));
-    let shared = platform::shared(snapshot, rules, &mut report);
     own(snapshot, rules, &mut report);
+    if snapshot.rival.is_some() {
+        // Accounts and services are the older one's: what they lack by this one's profiles is nobody's concern.
+        return Validated { report, bundle: None };
+    }
+    let shared = platform::shared(snapshot, rules, &mut report);
     let mut children = Children::default();
     accounts::accounts(snapshot, &mut report, &mut children);
     services::services(snapshot, rules, &mut report, &mut children);

@@ -40,6 +40,7 @@ impl Queue {
     /// Opens the queue for the leader.
     pub fn open(&self) -> mpsc::Receiver<InstitutionRef> {
         let (sender, receiver) = mpsc::channel(CAPACITY);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         receiver
     }
@@ -65,13 +66,18 @@ impl Queue {
         }
     }
 
-    /// Asks for a reconcile.
+    /// Asks for a reconcile. Who waits already waits no longer for it: the controller counts its pause from the last request, so that
+    /// changes that keep coming would postpone the reconcile until they end.
     pub async fn push(&self, institution: InstitutionRef) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(sender) = sender else { return };
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(institution.clone());
-        // A closed channel is a leader on its way out: the next one looks at everything.
-        sender.send(institution).await.unwrap_or_default();
+        if !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(institution.clone()) {
+            return;
+        }
+        if let Err(mpsc::error::SendError(institution)) = sender.send(institution).await {
+            // A leader on its way out: the next one looks at everything.
+            self.begun(&institution);
+        }
     }
 
     /// Notes that a reconcile begins, or that its object is gone.
@@ -82,5 +88,42 @@ impl Queue {
     /// Institutions that wait for a reconcile.
     pub fn depth(&self) -> usize {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn institution(name: &str) -> InstitutionRef {
+        ObjectRef::new(name).within("comune")
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_asked_for_once_until_it_begins() {
+        let queue = Queue::default();
+        queue.push(institution("early")).await;
+        assert_eq!(queue.depth(), 0, "nobody leads");
+        let mut requests = queue.open();
+        for _ in 0..3 {
+            queue.push_changed(institution("a")).await;
+        }
+        queue.push(institution("b")).await;
+        assert_eq!((queue.depth(), requests.len()), (2, 2));
+        queue.begun(&requests.recv().await.unwrap());
+        queue.push(institution("a")).await;
+        assert_eq!((queue.depth(), requests.len()), (2, 2), "what changes from here on is another reconcile");
+    }
+
+    #[tokio::test]
+    async fn a_new_leader_starts_with_an_empty_queue() {
+        let queue = Queue::default();
+        let before = queue.open();
+        queue.push(institution("a")).await;
+        drop(before);
+        let requests = queue.open();
+        assert_eq!(queue.depth(), 0);
+        queue.push(institution("a")).await;
+        assert_eq!((queue.depth(), requests.len()), (1, 1));
     }
 }

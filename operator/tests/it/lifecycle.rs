@@ -82,6 +82,18 @@ async fn the_annotation_releases_what_tenant_holds() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_release_tells_tenant_if_it_can() -> Result<()> {
+    let (cluster, operator) = ready().await?;
+    cluster.annotate(RELEASE, Some("true")).await?;
+    cluster.delete("CreditorInstitution", "roccafiorina").await?;
+    gone(&cluster).await?;
+    assert!(!cluster.tenant.stored(&cluster.fiscal_code).context("stored")?.managed);
+    let events = cluster.events(&cluster.comune).await?;
+    assert!(!events.iter().any(|note| note.contains("let the manifest go")), "{events:?}");
+    cluster.finish(operator).await
+}
+
+#[tokio::test]
 async fn a_paused_institution_waits_with_its_changes() -> Result<()> {
     let (cluster, operator) = ready().await?;
     cluster.annotate(PAUSED, Some("true")).await?;

@@ -6,7 +6,7 @@ use fiorino_crds::{CreditorInstitution, FINALIZER};
 use fiorino_operator::institution::{
     Remembered,
     bundle::Bundle,
-    plan::{Knowledge, Step, plan},
+    plan::{Absence, Knowledge, Step, plan},
 };
 use fiorino_proto::config::v1::{ApplyBundleResponse, ApplyResult, InstitutionStatus, ResourceOutcome};
 use jiff::Timestamp;
@@ -69,7 +69,7 @@ impl World {
                         Some(Remembered::answered(&bundle, &ApplyBundleResponse { config_seq, outcomes }));
                     self.knowledge = known(config_seq, true);
                 }
-                Step::MarkUnmanaged => self.knowledge = known(config_seq, false),
+                Step::MarkUnmanaged | Step::TryMarkUnmanaged(_) => self.knowledge = known(config_seq, false),
                 Step::PatchStatus(_) | Step::PublishEvent(_) => {}
             }
         }
@@ -92,6 +92,7 @@ fn names(steps: &[Step]) -> Vec<&'static str> {
         Step::AddFinalizer => "AddFinalizer",
         Step::ApplyBundle(_) => "ApplyBundle",
         Step::MarkUnmanaged => "MarkUnmanaged",
+        Step::TryMarkUnmanaged(_) => "TryMarkUnmanaged",
         Step::PatchStatus(_) => "PatchStatus",
         Step::PublishEvent(_) => "PublishEvent",
         Step::RemoveFinalizer => "RemoveFinalizer",
@@ -102,14 +103,14 @@ fn names(steps: &[Step]) -> Vec<&'static str> {
 #[rstest]
 #[case::new(World::new(), &["AddFinalizer", "ApplyBundle"])]
 #[case::held(World::new().held(), &["ApplyBundle"])]
-#[case::away(World { knowledge: Knowledge::Away, ..World::new() }, &[])]
+#[case::away(World { knowledge: Knowledge::Away(Absence::Silent), ..World::new() }, &[])]
 #[case::wrong(World { bundle: None, ..World::new() }, &[])]
 #[case::paused(World::new().annotate("fiorino.dev/paused"), &[])]
 #[case::deleted_before_it_was_held(World::new().delete(), &[])]
 #[case::deleted(World::new().held().delete(), &["MarkUnmanaged", "RemoveFinalizer"])]
 #[case::deleted_while_paused(World::new().held().annotate("fiorino.dev/paused").delete(), &["MarkUnmanaged", "RemoveFinalizer"])]
 #[case::deleted_while_wrong(World { bundle: None, ..World::new() }.held().delete(), &["MarkUnmanaged", "RemoveFinalizer"])]
-#[case::released(World::new().held().annotate("fiorino.dev/release").delete(), &["PublishEvent", "RemoveFinalizer"])]
+#[case::released(World::new().held().annotate("fiorino.dev/release").delete(), &["TryMarkUnmanaged", "RemoveFinalizer"])]
 #[case::release_without_deletion(World::new().held().annotate("fiorino.dev/release"), &["ApplyBundle"])]
 fn the_steps(#[case] world: World, #[case] expected: &[&str]) {
     assert_eq!(names(&world.plan()), expected);
@@ -163,7 +164,7 @@ proptest! {
         if release { world = world.annotate("fiorino.dev/release"); }
         if wrong { world.bundle = None; }
         if known_before { world.knowledge = known(seq, managed); }
-        if away { world.knowledge = Knowledge::Away; }
+        if away { world.knowledge = Knowledge::Away(Absence::Silent); }
         let steps = world.plan();
         world.apply(steps, seq + 1);
         prop_assert_eq!(world.plan(), vec![]);

@@ -9,8 +9,8 @@ use fiorino_crds::{
 use fiorino_operator::institution::{
     Remembered,
     dereference::Snapshot,
-    plan::{Knowledge, Step},
-    status::{Facts, first, last, stalled},
+    plan::{Absence, Knowledge, Step},
+    status::{Facts, first, last, stalled, unreadable},
     validate::Validated,
 };
 use fiorino_proto::config::v1::{
@@ -261,7 +261,8 @@ fn an_account_whose_next_number_waits_is_registered() {
 #[test]
 fn tenant_away_makes_ready_unknown_and_keeps_the_facts() {
     let before = Scene::of(&snapshot()).status();
-    let scene = Scene { knowledge: Knowledge::Away, previous: before.clone(), ..Scene::of(&snapshot()) };
+    let scene =
+        Scene { knowledge: Knowledge::Away(Absence::Silent), previous: before.clone(), ..Scene::of(&snapshot()) };
     assert_eq!(scene.reads(Ready), (Unknown, Reason::TenantUnreachable));
     assert_eq!(scene.reads(Payable), (Unknown, Reason::TenantUnreachable));
     assert_eq!(scene.reads(Reconciling), (True, Reason::TenantUnreachable));
@@ -272,9 +273,56 @@ fn tenant_away_makes_ready_unknown_and_keeps_the_facts() {
     assert_eq!((after.stage, &after.services, after.phase), (before.stage, &before.services, before.phase));
 }
 
+/// What a person does about it differs.
+#[rstest]
+#[case(Absence::Silent, "asked again by itself")]
+#[case(Absence::Refused, "the versions of both")]
+#[case(Absence::Deposed, "a later operator")]
+fn why_tenant_cannot_be_asked_is_told(#[case] absence: Absence, #[case] text: &str) {
+    let status = Scene { knowledge: Knowledge::Away(absence), ..Scene::of(&snapshot()) }.status();
+    let distributed = status.condition(Distributed).unwrap();
+    assert_eq!(distributed.reason, Reason::TenantUnreachable);
+    assert!(distributed.message.contains(text), "{}", distributed.message);
+}
+
+#[test]
+fn of_an_institution_that_cannot_be_read_nothing_is_claimed() {
+    let mut written = serde_json::to_value(Scene::of(&snapshot()).status()).unwrap();
+    written["audits"] = json!(3);
+    let told = unreadable(&written, 2, "cannot be read", now());
+    let mut expected = written.clone();
+    expected["conditions"] = told["conditions"].clone();
+    assert_eq!(told, expected, "everything else stays");
+    let read: InstitutionStatus = serde_json::from_value(told.clone()).unwrap();
+    let reads = |kind| read.condition(kind).map(|it| (it.status, it.reason));
+    assert_eq!(reads(Valid), Some((False, Reason::InvalidField)));
+    assert_eq!(reads(Ready), Some((Unknown, Reason::InvalidField)));
+    assert_eq!(reads(Payable), Some((True, Reason::Payable)));
+    let later = "2026-11-24T08:00:00Z".parse().unwrap();
+    assert_eq!(unreadable(&told, 2, "cannot be read", later), told, "the second look writes nothing");
+    assert!(unreadable(&serde_json::Value::Null, 1, "cannot be read", now())["conditions"].is_array());
+}
+
+/// Who applies a manifest while tenant is away reads that tenant is waited for, not that everything is done.
+#[rstest]
+#[case::testing(json!({}), Stage::AgreementSigned)]
+#[case::live(json!({"lifecycle": {"phase": "Live"}}), Stage::AgreementSigned)]
+#[case::unsigned(json!({"adhesion": null}), Stage::Requested)]
+fn tenant_away_from_the_first_day_on_is_who_is_waited_for(#[case] change: serde_json::Value, #[case] stage: Stage) {
+    let mut snapshot = snapshot();
+    snapshot.institution = institution(&change);
+    for knowledge in [Knowledge::Away(Absence::Silent), Knowledge::Never] {
+        let scene = Scene { knowledge, ..Scene::of(&snapshot) };
+        assert_eq!((scene.status().stage, scene.waits_for()), (Some(stage), Some(Action::RestoreServices)));
+    }
+    snapshot.institution.metadata.annotations = Some([("fiorino.dev/paused".to_owned(), "true".to_owned())].into());
+    let paused = Scene { knowledge: Knowledge::Away(Absence::Silent), ..Scene::of(&snapshot) };
+    assert_eq!(paused.waits_for(), None, "paused, nobody waits for tenant");
+}
+
 #[test]
 fn a_deletion_that_waits_says_how_to_force_it() {
-    let mut scene = Scene { knowledge: Knowledge::Away, ..Scene::of(&snapshot()) };
+    let mut scene = Scene { knowledge: Knowledge::Away(Absence::Silent), ..Scene::of(&snapshot()) };
     scene.institution.metadata.deletion_timestamp = Some(Time(now()));
     let status = scene.status();
     assert!(status.condition(Reconciling).unwrap().message.contains("fiorino.dev/release"));
@@ -385,7 +433,7 @@ proptest! {
         if wrong { snapshot.ibans = vec![iban("tesoreria", json!([{"validFrom": "2026-01-01", "iban": WRONG_IBAN}]))]; }
         if paused { snapshot.institution.metadata.annotations = Some([("fiorino.dev/paused".to_owned(), "true".to_owned())].into()); }
         let mut scene = Scene::of(&snapshot);
-        scene.knowledge = if away { Knowledge::Away } else { Knowledge::Known(Box::new(known)) };
+        scene.knowledge = if away { Knowledge::Away(Absence::Silent) } else { Knowledge::Known(Box::new(known)) };
         if conflict { scene = scene.answered("uid-roccafiorina", ApplyResult::Conflict, "two"); }
         let told = first(&scene.facts());
         scene.previous = written(&told, "uid-roccafiorina").unwrap_or_default();

@@ -68,6 +68,8 @@ pub(crate) struct World {
     pub(crate) distribution: DistributionState,
     /// pagoPA shows stations and accounts.
     pub(crate) registered: bool,
+    /// It takes calls and answers none.
+    pub(crate) hangs: bool,
     /// What broke the contract.
     pub(crate) violations: Vec<String>,
     lease: (String, i64),
@@ -99,6 +101,7 @@ impl FakeTenant {
             verdicts: BTreeMap::new(),
             distribution: DistributionState::Acknowledged,
             registered: true,
+            hangs: false,
             violations: Vec::new(),
             lease: (String::new(), -1),
             config_seq: 100,
@@ -289,8 +292,11 @@ impl ConfigRead for FakeTenant {
     ) -> Result<Response<GetInstitutionResponse>, Status> {
         let request = request.into_inner();
         self.check_owner(&request.platform, &request.environment)?;
-        let mut world = self.world();
-        world.calls.push(Call::Get);
+        self.world().calls.push(Call::Get);
+        if self.world().hangs {
+            std::future::pending::<()>().await;
+        }
+        let world = self.world();
         let stored = world.institutions.get(&request.fiscal_code).ok_or_else(|| Status::not_found("never applied"))?;
         let status = status(stored, world.distribution, world.registered);
         Ok(Response::new(GetInstitutionResponse { status: Some(status) }))

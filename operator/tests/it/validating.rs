@@ -64,11 +64,23 @@ fn the_same_world_gives_the_same_bytes() {
 #[test]
 fn a_rotated_key_is_another_configuration() {
     let mut rotated = snapshot();
-    rotated.keys.insert(world::key(), Ok("fedcba9876543210".into()));
+    rotated.keys.insert(world::key(), Ok(world::sealed("fedcba9876543210")));
     assert_ne!(bundle(&judge(&snapshot())).digest(), bundle(&judge(&rotated)).digest());
 }
 
 type Break = fn(&mut Snapshot);
+
+/// Else two institutions of a namespace would write the statuses of its accounts and services in turn, without an end.
+#[test]
+fn the_second_institution_of_a_namespace_judges_itself_alone() {
+    let mut younger = snapshot();
+    younger.profiles.clear();
+    assert!(judge(&younger).report.others().iter().any(|judged| !judged.errors.is_empty()), "MENSA needs the profile");
+    younger.rival = Some("vecchio".to_owned());
+    let validated = judge(&younger);
+    assert_eq!((validated.report.others(), &validated.bundle), (&[][..], &None));
+    assert!(validated.report.draft().message.starts_with("metadata.namespace"), "{:?}", validated.report);
+}
 
 /// Nothing is sent for the institution; tenant keeps what it has.
 #[rstest]

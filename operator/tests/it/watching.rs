@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     cluster::{Cluster, SOON, account},
-    world::IBAN,
+    world::{IBAN, WRONG_IBAN},
 };
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn an_object_that_cannot_be_read_disturbs_nobody() -> Result<()> {
     // The API server knows one day more than we do.
     let waiting =
         json!({"party": "Broker", "action": "GoLive", "since": "9999-12-31T23:59:59Z", "textEn": "x", "textIt": "x"});
-    let patch = Patch::Merge(json!({"status": {"waitingFor": waiting}}));
+    let patch = Patch::Merge(json!({"status": {"waitingFor": waiting.clone()}}));
     cluster.api("CreditorInstitution", &broken).patch_status("roccafiorina", &PatchParams::default(), &patch).await?;
     assert!(cluster.institutions(&broken).get("roccafiorina").await.is_err(), "it can be read after all");
 
@@ -72,6 +72,43 @@ async fn an_object_that_cannot_be_read_disturbs_nobody() -> Result<()> {
         Ok::<_, anyhow::Error>(())
     })
     .await?;
+    let status = cluster.api("CreditorInstitution", &broken).get("roccafiorina").await?.data["status"].clone();
+    let told = |kind: &str| {
+        let conditions = status["conditions"].as_array().unwrap();
+        conditions.iter().find(|it| it["type"] == kind).unwrap()["status"].clone()
+    };
+    assert_eq!((told("Validated"), told("Ready")), (json!("False"), json!("Unknown")));
+    assert_eq!(status["waitingFor"], waiting, "what it cannot read it leaves alone");
+    cluster.finish(operator).await
+}
+
+#[tokio::test]
+async fn what_no_institution_uses_is_judged_too() -> Result<()> {
+    let cluster = Cluster::new().await?;
+    let operator = cluster.operator()?;
+    cluster.apply("Iban", &cluster.comune, "tesoreria", account(IBAN)).await?;
+    cluster.apply("Iban", &cluster.comune, "wrong", account(WRONG_IBAN)).await?;
+    let service = json!({"code": "MENSA", "amount": {"maximumCents": 900}});
+    cluster.apply("PaymentService", &cluster.comune, "mensa", service).await?;
+    let station = json!({"id": "91073550427_01", "brokerRef": {"name": "valdarda"}});
+    cluster.apply("Station", &cluster.platform, "valdarda-01", station).await?;
+    let reads = async |kind: &str, namespace: &str, name: &str, status: &str| {
+        eventually(SOON, async || {
+            let validated = cluster.validated(kind, namespace, name).await?;
+            ensure!(validated["status"] == status, "{kind} {name}: {validated}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    };
+    reads("Iban", &cluster.comune, "tesoreria", "True").await?;
+    reads("Iban", &cluster.comune, "wrong", "False").await?;
+    reads("PaymentService", &cluster.comune, "mensa", "True").await?;
+    reads("Station", &cluster.platform, "valdarda-01", "False").await?;
+    // What it lacked came.
+    cluster.platform().await?;
+    for (kind, name) in [("Station", "valdarda-01"), ("Broker", "valdarda"), ("ServiceProfile", "comune-standard-1")] {
+        reads(kind, &cluster.platform, name, "True").await?;
+    }
     cluster.finish(operator).await
 }
 

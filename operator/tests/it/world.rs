@@ -13,9 +13,9 @@ use fiorino_operator::{
         secrets::Problem,
         validate::{Rules, Validated, validate},
     },
+    seal::SealKey,
 };
 use jiff::civil::{Date, date};
-use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -34,12 +34,7 @@ pub(crate) fn today() -> Date {
 }
 
 pub(crate) fn rules(environment: Environment) -> Rules {
-    Rules {
-        platform: "fiorino".to_owned(),
-        environment,
-        allowed_hostnames: vec!["localhost".to_owned()],
-        seal_key: SEAL_KEY.parse().unwrap(),
-    }
+    Rules { platform: "fiorino".to_owned(), environment, allowed_hostnames: vec!["localhost".to_owned()] }
 }
 
 /// An object as the API server gives it back.
@@ -106,6 +101,12 @@ pub(crate) fn key() -> SecretKeyReference {
     SecretKeyReference { name: "pagopa".to_owned(), key: "backoffice".to_owned() }
 }
 
+/// A subscription key as it is sent.
+pub(crate) fn sealed(key: &str) -> Vec<u8> {
+    let seal_key: SealKey = SEAL_KEY.parse().unwrap();
+    seal_key.seal(key.as_bytes()).unwrap()
+}
+
 /// Everything is right.
 pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
@@ -119,7 +120,7 @@ pub(crate) fn snapshot() -> Snapshot {
         unreadable: Vec::new(),
         stations: BTreeMap::from([("valdarda-01".to_owned(), found(station(&json!({}))))]),
         brokers: BTreeMap::from([("valdarda".to_owned(), found(broker(&json!({}))))]),
-        keys: BTreeMap::from([(key(), Ok(SecretString::from("0123456789abcdef")))]),
+        keys: BTreeMap::from([(key(), Ok(sealed("0123456789abcdef")))]),
         profiles: vec![(ProfileReference { name: "comune-standard".to_owned(), revision: 1 }, found(profile()))],
         beneficiaries: BTreeMap::new(),
         today: today(),

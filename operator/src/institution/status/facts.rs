@@ -10,7 +10,7 @@ use fiorino_crds::{
 use fiorino_proto::config::v1::{DistributionState, InstitutionStatus as Known, ServiceDistribution};
 use jiff::civil::Date;
 
-use super::{AWAY, Facts};
+use super::Facts;
 use crate::{conditions::Draft, institution::plan::Knowledge};
 
 /// `Distributed`: a refusal weighs more than an absence, an absence more than a delay.
@@ -55,10 +55,10 @@ pub(super) fn registered(facts: &Facts<'_>) -> [Draft; 3] {
     match facts.knowledge {
         Knowledge::Known(known) => [stations(facts, known), accounts(known, facts.today), node(known)],
         Knowledge::Never => kinds.map(|kind| Draft::unknown(kind, Reason::NotApplied, "nothing was applied so far")),
-        Knowledge::Away => kinds.map(|kind| {
+        Knowledge::Away(absence) => kinds.map(|kind| {
             let before = facts.previous.condition(kind);
             before.map_or_else(
-                || Draft::unknown(kind, Reason::TenantUnreachable, AWAY),
+                || Draft::unknown(kind, Reason::TenantUnreachable, absence.text()),
                 |it| Draft { kind, status: it.status, reason: it.reason, message: it.message.clone() },
             )
         }),

@@ -53,7 +53,9 @@ fn action(institution: &CreditorInstitution, conditions: &[Condition]) -> Option
         Some(_) => return Some(Action::FixManifest),
         None => {}
     }
-    if matches!(reason(ConditionType::Distributed), Some(Reason::Refused | Reason::NoReplica)) {
+    // While tenant is away nothing that pagoPA shows is news: whatever is missing below may be there by now.
+    let broken = [Reason::Refused, Reason::NoReplica, Reason::TenantUnreachable, Reason::NotApplied];
+    if reason(ConditionType::Distributed).is_some_and(|reason| broken.contains(&reason)) {
         return Some(Action::RestoreServices);
     }
     if spec.adhesion.is_none() {

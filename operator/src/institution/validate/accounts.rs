@@ -25,7 +25,7 @@ pub(super) fn accounts(snapshot: &Snapshot, report: &mut Report, children: &mut 
     }
 }
 
-fn account(iban: &Iban, judged: &mut Judged) -> Option<AccountSpec> {
+pub(super) fn account(iban: &Iban, judged: &mut Judged) -> Option<AccountSpec> {
     let mut numbers = Vec::new();
     for (index, entry) in iban.spec.numbers.iter().enumerate() {
         match Number::parse(&entry.iban) {

@@ -98,12 +98,17 @@ fn problems(problems: &[Problem], snapshot: &Snapshot, judged: &mut [Judged], re
                 "absent, and no profile of the institution brings this service".to_owned(),
                 "set it or add the profile",
             )),
-            Problem::Amount { own } => judged[*own].error(&complaint(
-                "spec.amount",
-                "minimumCents is greater than maximumCents".to_owned(),
-                "correct one of them",
-            )),
+            Problem::Amount { own } => judged[*own].error(&amount()),
         }
+    }
+}
+
+pub(super) fn amount() -> Complaint {
+    Complaint {
+        reason: Reason::InvalidField,
+        field: "spec.amount".to_owned(),
+        problem: "minimumCents is greater than maximumCents".to_owned(),
+        remedy: "correct one of them".to_owned(),
     }
 }
 
@@ -196,7 +201,7 @@ fn spec(
     })
 }
 
-fn taxonomy(text: &str, field: &str, complaints: &mut Vec<Complaint>) -> String {
+pub(super) fn taxonomy(text: &str, field: &str, complaints: &mut Vec<Complaint>) -> String {
     match TaxonomyCode::parse(text) {
         Ok(code) => code.as_str().to_owned(),
         Err(error) => {

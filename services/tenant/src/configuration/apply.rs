@@ -6,7 +6,7 @@ use fiorino_domain::case::CaseKind;
 use fiorino_kit::{rpc, store};
 use fiorino_proto::config::v1::{
     AcquireFenceRequest, AcquireFenceResponse, ApplyBundleRequest, ApplyBundleResponse, ApplyResult,
-    MarkUnmanagedRequest, MarkUnmanagedResponse, WatchChangesRequest, WatchChangesResponse,
+    MarkUnmanagedRequest, MarkUnmanagedResponse, ResourceKind, WatchChangesRequest, WatchChangesResponse,
     config_apply_server::ConfigApply,
 };
 use sqlx::PgConnection;
@@ -119,12 +119,7 @@ impl Apply {
         for item in bundle.items() {
             outcomes.push(if item.resource.uid == uid {
                 let other = self.other_object(&mut conn, bundle, item).await?;
-                let identity = item.spec.identity();
-                let message = format!(
-                    "{identity} is held by {other}; delete one of the two objects, or annotate the one that shall hold \
-                     it with fiorino.dev/adopt"
-                );
-                plan::outcome(item, ApplyResult::Conflict, &message)
+                plan::outcome(item, ApplyResult::Conflict, &held_by(item, &other))
             } else {
                 plan::outcome(
                     item,
@@ -218,6 +213,19 @@ impl Apply {
     fn check_platform(&self, platform: &str) -> Result<()> {
         check_addressee(platform, self.context.environment.as_str(), &self.context.platform, self.context.environment)
     }
+}
+
+/// Who holds the identity and what can be done. The annotation helps only in the holder's own namespace, and never to an institution: whoever
+/// may write there could as well delete the other object.
+fn held_by(item: &Item, other: &str) -> String {
+    let identity = item.spec.identity();
+    let beside = other.split('/').next() == Some(item.resource.namespace.as_str());
+    let remedy = match item.kind {
+        ResourceKind::Institution => "; an institution whose manifest was deleted is taken over",
+        _ if beside => ", or annotate the one that shall hold it with fiorino.dev/adopt",
+        _ => "",
+    };
+    format!("{identity} is held by {other}: delete one of the two objects{remedy}")
 }
 
 #[tonic::async_trait]

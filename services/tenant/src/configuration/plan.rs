@@ -247,14 +247,13 @@ impl<'a> Planner<'a, '_> {
         write.then_some(Write { item, adopted })
     }
 
-    /// Whether this object may write the institution: it holds it, nobody does, or it takes it over. Otherwise the database's
-    /// constraint refuses it.
+    /// Whether this object may write the institution: it holds it, nobody does, or it was made anew. Otherwise the database's
+    /// constraint refuses it: no annotation of one namespace takes the institution of another, its owner lets it go by deleting his.
     fn takes_institution(&self) -> bool {
         let resource = &self.bundle.institution.resource;
         self.current.holder.as_ref().is_none_or(|holder| {
             holder.uid == resource.uid
                 || !holder.managed
-                || resource.adopt
                 || (&holder.namespace, &holder.name) == (&resource.namespace, &resource.name)
         })
     }
@@ -282,14 +281,13 @@ impl<'a> Planner<'a, '_> {
     }
 }
 
-/// The same object made anew, or an annotated one, takes the identity of the row; another object does not.
+/// The same object made anew, or an annotated one beside it, takes the identity of the row; another object does not.
 fn takes_over(write: &Write<'_>, row: &Row) -> bool {
     let resource = &write.item.resource;
     row.is(write.item.kind)
         && row.identity == write.item.spec.identity()
-        && (resource.adopt
-            || write.item.kind == ResourceKind::Institution // decided by its holder
-            || (&row.namespace, &row.name) == (&resource.namespace, &resource.name))
+        && (write.item.kind == ResourceKind::Institution // decided by its holder
+            || row.namespace == resource.namespace && (resource.adopt || row.name == resource.name))
 }
 
 /// The outcome of an item.

@@ -1,6 +1,7 @@
 //! Uniqueness: the database decides, the loser is told who holds what it wants.
 
 use fiorino_proto::config::v1::{ApplyBundleResponse, ApplyResult, ResourceKind};
+use rstest::rstest;
 
 use crate::{
     fixture::Tenant,
@@ -24,7 +25,7 @@ async fn two_manifests_of_one_institution_conflict_and_nothing_is_written() {
     second.services.push(service("NIDO", "tesoreria"));
     let message = conflict(&tenant.apply(&second).await.unwrap(), &second.uid());
     assert!(
-        message.contains(&format!("{}/comune", first.namespace)) && message.contains("fiorino.dev/adopt"),
+        message.contains(&format!("{}/comune", first.namespace)) && !message.contains("fiorino.dev/adopt"),
         "{message}"
     );
     let status = tenant.status(first.fiscal_code()).await;
@@ -67,15 +68,22 @@ async fn the_same_object_made_anew_adopts_with_its_children() {
     assert_eq!(removed, 3);
 }
 
+/// Whoever may write in a namespace of his own must not be able to take the institution of another, and with it the accounts that collect.
+#[rstest]
+#[case::another_namespace(Some("other"), "comune")]
+#[case::another_name(None, "twin")]
 #[tokio::test]
-async fn an_annotated_manifest_takes_the_identity_over() {
+async fn no_annotation_takes_a_managed_institution(#[case] namespace: Option<&str>, #[case] name: &str) {
     let tenant = Tenant::start().await;
     let first = Manifest::new();
+    let config_seq = tenant.applied(&first).await;
+    let namespace = namespace.map_or_else(|| first.namespace.clone(), str::to_owned);
+    let second = Manifest { cluster: "c2".into(), namespace, name: name.into(), adopt: true, ..first.clone() };
+    let message = conflict(&tenant.apply(&second).await.unwrap(), &second.uid());
+    assert!(message.contains(&format!("{}/comune", first.namespace)), "{message}");
+    let status = tenant.status(first.fiscal_code()).await;
+    assert_eq!((status.uid, status.config_seq, status.managed), (first.uid(), config_seq, true));
     tenant.applied(&first).await;
-    let second = Manifest { cluster: "c2".into(), namespace: "other".into(), adopt: true, ..first.clone() };
-    tenant.applied(&second).await;
-    assert_eq!(tenant.status(first.fiscal_code()).await.uid, second.uid());
-    conflict(&tenant.apply(&first).await.unwrap(), &first.uid());
 }
 
 #[tokio::test]
@@ -87,8 +95,12 @@ async fn a_station_has_one_object() {
     bundle.shared[1] = shared(ResourceKind::Station, "another", &manifest.station);
     let response = tenant.apply_bundle(bundle.clone()).await.unwrap();
     let message = conflict(&response, "platform/another");
-    assert!(message.contains("fiorino/station"), "{message}");
+    assert!(message.contains("fiorino/station") && message.contains("fiorino.dev/adopt"), "{message}");
     bundle.shared[1].adopt = true;
+    bundle.shared[1].namespace = "other".into();
+    let message = conflict(&tenant.apply_bundle(bundle.clone()).await.unwrap(), "platform/another");
+    assert!(!message.contains("fiorino.dev/adopt"), "{message}");
+    bundle.shared[1].namespace = "fiorino".into();
     let taken = tenant.apply_bundle(bundle).await.unwrap();
     assert!(taken.outcomes.iter().all(|outcome| outcome.result() != ApplyResult::Conflict), "{taken:?}");
 }
