@@ -24,7 +24,8 @@ pub(crate) async fn run(context: &Context, options: &Bench) -> Result<()> {
 
 async fn measure(context: &Context, options: &Bench) -> Result<()> {
     let tools = Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Test)).await?;
-    let binaries = cargo::build_optimised(context, &["fiorino-bench"]).await?;
+    let binaries = cargo::build_optimised(context).await?;
+    cargo::build_benchmark(context).await?;
     let dir = RunDir::new()?;
     let mut parts = Parts::start(&tools, dir.path(), Mode::Durable).await?;
     let cluster = parts.processes().into_iter().filter(|(name, _)| CLUSTER.contains(name));

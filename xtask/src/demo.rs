@@ -48,7 +48,7 @@ async fn play(context: &Context, options: &Demo) -> Result<(Installation, Instit
     let tools = steps.run("tools", Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Demo))).await?;
     let binaries = match &options.installed.binaries {
         Some(dir) => std::path::absolute(dir)?,
-        None => steps.run("build", cargo::build_optimised(context, &[])).await?,
+        None => steps.run("build", cargo::build_optimised(context)).await?,
     };
     let installation = steps.run("start", Box::pin(Installation::start(&tools, &binaries))).await?;
     match Box::pin(story::tell(context, &installation, &mut steps)).await {

@@ -5,14 +5,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use fiorino_kit::{
     backoff::{Backoff, Retry},
+    clock::Clock,
     error::chain,
     rpc,
 };
 use sqlx::PgPool;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -42,6 +40,8 @@ pub struct Options {
     pub silence: Duration,
     /// Delays between attempts to reach tenant, or the database.
     pub backoff: Backoff,
+    /// What the times above are measured with.
+    pub clock: Clock,
 }
 
 /// Keeps a [`Handle`] up to date while it [runs](Client::run).
@@ -49,7 +49,8 @@ pub struct Client<P: Projection> {
     follower: Follower<P>,
     pool: PgPool,
     states: watch::Receiver<Arc<State<P::Item>>>,
-    patience: Instant,
+    /// By [`Clock::monotonic`].
+    patience: Duration,
 }
 
 // === impl Options ===
@@ -65,6 +66,7 @@ impl Options {
             heartbeat: Duration::from_secs(2),
             silence: Duration::from_secs(15),
             backoff: Backoff { min: Duration::from_millis(100), max: Duration::from_secs(2), jitter: 50 },
+            clock: Clock::system(),
         }
     }
 }
@@ -75,7 +77,7 @@ impl<P: Projection> Client<P> {
     /// Starts from the saved copy in `pool`, if there is one; `channel` leads to tenant's replicas. Without a database the
     /// client starts with nothing and tries again while it runs.
     pub async fn load(options: Options, projection: P, pool: PgPool, channel: rpc::Channel) -> (Handle<P>, Self) {
-        let patience = Instant::now() + options.head_wait;
+        let patience = options.clock.monotonic() + options.head_wait;
         let holding = Holding::new(projection, options.capabilities);
         let view = Arc::new(ArcSwap::from_pointee(holding.view()));
         let (progress, seen) = watch::channel(Progress::default());
@@ -100,9 +102,9 @@ impl<P: Projection> Client<P> {
     /// Follows tenant until `token` is cancelled.
     pub async fn run(self, token: CancellationToken) {
         let Self { follower, pool, states, patience } = self;
-        let progress = follower.progress.clone();
+        let (progress, clock) = (follower.progress.clone(), follower.options.clock.clone());
         let wait = async {
-            sleep_until(patience).await;
+            sleep(patience.saturating_sub(clock.monotonic())).await;
             progress.send_modify(|progress| {
                 progress.late = true;
                 progress.settle();

@@ -25,8 +25,8 @@ use crate::{
 /// How long reading the saved copy may hold up the start.
 const LOAD_LIMIT: Duration = Duration::from_secs(2);
 
-/// Nacks in one acknowledgement; the rest follows when these are mended.
-const NACKS_MAX: usize = 200;
+/// Nacks in one acknowledgement: as many as tenant takes.
+const NACKS_MAX: usize = 1_000;
 
 /// What follows tenant.
 pub(crate) struct Follower<P: Projection> {
@@ -89,7 +89,8 @@ impl<P: Projection> Follower<P> {
 
     /// One stream, until it breaks or `token` is cancelled.
     async fn session(&mut self, retry: &mut Retry, token: &CancellationToken) -> Result<(), Error> {
-        let opening = Session::open(self.channel.clone(), self.hello(), self.options.silence);
+        let Options { silence, ref clock, .. } = self.options;
+        let opening = Session::open(self.channel.clone(), self.hello(), silence, clock.clone());
         let Some(session) = token.run_until_cancelled(opening).await else { return Ok(()) };
         let mut session = session?;
         let mut heartbeat = interval(self.options.heartbeat);
@@ -154,7 +155,7 @@ impl<P: Projection> Follower<P> {
         self.progress.send_modify(|progress| {
             progress.store_id.clone_from(&state.store_id);
             progress.config_seq = state.config_seq;
-            progress.refused = state.nacks().len();
+            progress.refused = state.nacks().count();
             change(progress);
             progress.settle();
         });
@@ -162,9 +163,7 @@ impl<P: Projection> Follower<P> {
     }
 
     fn acknowledge(&self, session: &Session) -> Result<(), Error> {
-        let state = self.holding.state();
-        let mut nacks = state.nacks();
-        nacks.truncate(NACKS_MAX);
-        session.acknowledge(state.config_seq, nacks)
+        let (acknowledged_seq, nacks) = self.holding.state().acknowledgement(NACKS_MAX);
+        session.acknowledge(acknowledged_seq, nacks)
     }
 }

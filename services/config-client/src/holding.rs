@@ -65,12 +65,22 @@ impl<I> State<I> {
     }
 
     /// The complete list of what is refused.
-    pub(crate) fn nacks(&self) -> Vec<Nack> {
+    pub(crate) fn nacks(&self) -> impl Iterator<Item = Nack> {
         let nack = |entry: &Arc<Entry<I>>| {
             let reason = entry.refusal.clone()?;
             Some(Nack { uid: entry.latest.uid.clone(), config_seq: entry.latest.config_seq, reason })
         };
-        self.entries.values().filter_map(nack).collect()
+        self.entries.values().filter_map(nack)
+    }
+
+    /// Sequence up to which everything is in effect except what the list refuses, and the list, of at most `nacks_max`: what finds no
+    /// room in it must not be taken for effective, so the sequence ends below.
+    pub(crate) fn acknowledgement(&self, nacks_max: usize) -> (i64, Vec<Nack>) {
+        let mut nacks: Vec<_> = self.nacks().collect();
+        nacks.sort_by_key(|nack| nack.config_seq);
+        let unlisted = nacks.get(nacks_max).map(|nack| nack.config_seq - 1);
+        nacks.truncate(nacks_max);
+        (unlisted.unwrap_or(self.config_seq), nacks)
     }
 
     /// What is in use, by uid.

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use fiorino_kit::rpc;
+use fiorino_kit::{clock::Clock, rpc};
 use fiorino_proto::config::v1::{
     Ack, Hello, Nack, StreamRequest, StreamResponse, config_stream_client::ConfigStreamClient, stream_request::Message,
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -28,7 +25,9 @@ pub(crate) struct Session {
     /// Of this stream, as told with the first response.
     nonce: String,
     silence: Duration,
-    silent_at: Instant,
+    /// By [`Clock::monotonic`].
+    silent_at: Duration,
+    clock: Clock,
 }
 
 /// Why a stream could not be opened, or broke.
@@ -52,7 +51,12 @@ pub(crate) enum Error {
 
 impl Session {
     /// Says hello. tenant must say something within `silence`, then and always.
-    pub(crate) async fn open(channel: rpc::Channel, hello: Hello, silence: Duration) -> Result<Self, Error> {
+    pub(crate) async fn open(
+        channel: rpc::Channel,
+        hello: Hello,
+        silence: Duration,
+        clock: Clock,
+    ) -> Result<Self, Error> {
         let (requests, outbound) = mpsc::channel(PENDING_ACKS);
         let hello = StreamRequest { message: Some(Message::Hello(hello)) };
         requests.try_send(hello).map_err(|_| Error::Stuck)?;
@@ -63,14 +67,16 @@ impl Session {
             Ok(Err(status)) => return Err(Error::Open(Box::new(status))),
             Err(_) => return Err(Error::Silent(silence)),
         };
-        Ok(Self { requests, responses, nonce: String::new(), silence, silent_at: Instant::now() + silence })
+        let silent_at = clock.monotonic() + silence;
+        Ok(Self { requests, responses, nonce: String::new(), silence, silent_at, clock })
     }
 
     /// The next message. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<StreamResponse, Error> {
-        match timeout_at(self.silent_at, self.responses.message()).await {
+        let left = self.silent_at.saturating_sub(self.clock.monotonic());
+        match timeout(left, self.responses.message()).await {
             Ok(Ok(Some(message))) => {
-                self.silent_at = Instant::now() + self.silence;
+                self.silent_at = self.clock.monotonic() + self.silence;
                 self.nonce.clone_from(&message.nonce);
                 Ok(message)
             }

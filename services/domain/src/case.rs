@@ -77,6 +77,8 @@ kinds! {
     FlowNotPayable = "flow_not_payable",
     /// A message between our own parts that cannot be applied; it was parked as it came.
     MessagePoison = "message_poison",
+    /// Messages between our own parts were gone before they were read: what they told is to be compared with who told it.
+    MessagesExpired = "messages_expired",
 }
 
 public_text!(CaseKind, Error);

@@ -5,9 +5,10 @@
 //!                                           -> lane: the same, at the same time
 //! ```
 //! Under no load a request goes alone and at once; under load batches grow by themselves. A batch that fails is tried once more, each
-//! request alone, so that one poisoned request hurts nobody else.
+//! request alone, so that one poisoned request hurts nobody else. What is nobody's fault (the database is away) fails them together:
+//! trying each alone would multiply the load on what has no room.
 
-use std::{fmt, future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{fmt, future::Future, iter, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt as _;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -25,6 +26,9 @@ pub enum BatchError<E> {
     /// The request failed, alone.
     #[error("failed to run the request")]
     Failed(#[source] E),
+    /// The whole batch failed for a reason that is not the request's; it is told to one of the batch.
+    #[error("failed to run the request: its whole batch failed")]
+    Together,
     /// The work panicked, also when the request was tried alone. What was done is unknown.
     #[error("failed to run the request: the work panicked")]
     Panicked,
@@ -58,6 +62,7 @@ struct Lane<Req, Res, E, F> {
     queue: Arc<Mutex<mpsc::Receiver<Waiting<Req, Res, E>>>>,
     work: Arc<F>,
     max_batch: usize,
+    hits_all: fn(&E) -> bool,
 }
 
 // === impl Batcher ===
@@ -76,11 +81,27 @@ where
         F: Fn(Vec<Req>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<Res>, E>> + Send + 'static,
     {
+        Self::failing_together(lanes, max_batch, queue, |_| false, work)
+    }
+
+    /// As [`Batcher::new`]; a batch that fails with an error that `hits_all` is not tried again: one request is told the error, the others
+    /// [`BatchError::Together`].
+    pub fn failing_together<F, Fut>(
+        lanes: usize,
+        max_batch: usize,
+        queue: usize,
+        hits_all: fn(&E) -> bool,
+        work: F,
+    ) -> Self
+    where
+        F: Fn(Vec<Req>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<Res>, E>> + Send + 'static,
+    {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let (receiver, work) = (Arc::new(Mutex::new(receiver)), Arc::new(work));
         for _ in 0..lanes.max(1) {
-            let lane = Lane { queue: Arc::clone(&receiver), work: Arc::clone(&work), max_batch: max_batch.max(1) };
-            tokio::spawn(lane.run());
+            let (queue, work) = (Arc::clone(&receiver), Arc::clone(&work));
+            tokio::spawn(Lane { queue, work, max_batch: max_batch.max(1), hits_all }.run());
         }
         Self { queue: sender }
     }
@@ -140,11 +161,16 @@ where
         let span = span_of(&batch);
         match self.attempt(requests).instrument(span).await {
             Ok(answers) => batch.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.answer(Ok(answer))),
-            Err(error) if batch.len() == 1 => {
-                batch.into_iter().zip([error]).for_each(|(waiting, error)| waiting.answer(Err(error)));
+            Err(error) if batch.len() == 1 || self.hits_all(&error) => {
+                let errors = iter::once(error).chain(iter::repeat_with(|| BatchError::Together));
+                batch.into_iter().zip(errors).for_each(|(waiting, error)| waiting.answer(Err(error)));
             }
             Err(_) => self.serve_singly(batch).await,
         }
+    }
+
+    fn hits_all(&self, error: &BatchError<E>) -> bool {
+        matches!(error, BatchError::Failed(error) if (self.hits_all)(error))
     }
 
     /// Those who stopped waiting meanwhile are passed over, so that their deadlines bound how long the others are held up.

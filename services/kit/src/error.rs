@@ -1,12 +1,38 @@
 //! Errors as one line of text.
 
-use std::{error::Error, iter};
+use std::error::Error;
+
+use sqlx::error::DatabaseError;
+
+/// SQLSTATE classes whose text may quote values: data exceptions, constraints, errors that functions raise.
+const QUOTING: [&str; 3] = ["22", "23", "P0"];
 
 /// The error and its causes, `: ` between them: for logs and for messages to other parts. Errors of this workspace never repeat their
 /// cause in their own text.
+///
+/// Of what a database refused only code and names are told: its text, and the detail behind it, quote rows with personal data
+/// (ARCHITECTURE.md 6.4).
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut texts = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(sqlx::Error::Database(refusal)) = error.downcast_ref() {
+            texts.push(told(refusal.as_ref()));
+            break;
+        }
+        texts.push(error.to_string());
+        next = error.source();
+    }
+    texts.join(": ")
+}
+
+fn told(refusal: &dyn DatabaseError) -> String {
+    let code = refusal.code().unwrap_or_default();
+    let mut text = format!("the database answered {code}");
+    if let Some(constraint) = refusal.constraint() {
+        text = format!("{text}, constraint {constraint}");
+    }
+    if QUOTING.iter().any(|class| code.starts_with(class)) { text } else { format!("{text}, {}", refusal.message()) }
 }
 
 #[cfg(test)]

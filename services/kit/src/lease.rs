@@ -69,7 +69,9 @@ impl LeaseSet {
             let round = self.round(&mut leaving);
             match token.run_until_cancelled(tokio::time::timeout(self.shared.ttl, round)).await {
                 Some(Ok(Ok(()))) => {}
-                Some(Ok(Err(error))) => tracing::warn!(error = %error, "failed to renew leases"),
+                Some(Ok(Err(error))) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "failed to renew leases");
+                }
                 Some(Err(_)) => tracing::warn!("failed to renew leases in time"),
                 None => break,
             }
@@ -81,7 +83,7 @@ impl LeaseSet {
         self.tell();
         match tokio::time::timeout(self.shared.ttl, self.shared.store.release_all()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error = %error, "failed to release leases"),
+            Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to release leases"),
             Err(_) => tracing::warn!("failed to release leases in time"),
         }
     }

@@ -39,8 +39,8 @@ pub enum Error {
         /// What was given.
         name: String,
     },
-    /// The actor is no visible ASCII.
-    #[error("failed to use the actor {actor:?} as a header")]
+    /// The actor is no visible ASCII, or longer than [`ACTOR_MAX`].
+    #[error("failed to use the actor {actor:?} as a header: expected at most {ACTOR_MAX} visible ASCII characters")]
     Actor {
         /// What was given.
         actor: String,
@@ -74,6 +74,9 @@ pub struct Peer {
 
 /// Metadata key of the person or part on whose behalf a call is made.
 pub const ACTOR: &str = "actor";
+
+/// Longest actor, bytes: it is part of keys. A server refuses a longer one.
+pub const ACTOR_MAX: usize = 128;
 
 /// Who called. Requests that did not come through [`Server`] (unit tests of a service) have the peer `unverified`.
 pub fn peer<T>(request: &tonic::Request<T>) -> Peer {

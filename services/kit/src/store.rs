@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, global, metrics::AsyncInstrument};
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction, migrate::Migrator, postgres::PgPoolOptions};
+use sqlx::{
+    Connection as _, PgConnection, PgPool, Postgres, Transaction, error::DatabaseError, migrate::Migrator,
+    postgres::PgPoolOptions,
+};
 
 use crate::options::DatabaseOptions;
 
@@ -137,8 +140,14 @@ pub fn constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error().and_then(|error| error.constraint())
 }
 
-/// Whether trying again can help: the database or a connection is away, busy or shutting down, or transactions got in each other's way
-/// (SQLSTATE classes 08, 40, 53, 57).
+/// SQLSTATE codes and classes after which trying again can help: connections, transactions that got in each other's way, no room,
+/// shutting down; a server that only reads, as the old primary after a failover; a transaction that was idle for too long.
+const TRANSIENT: [&str; 6] = ["08", "25006", "25P03", "40", "53", "57"];
+
+/// Those that hit whoever asks: connections, no room, shutting down, a server that only reads.
+const AWAY: [&str; 4] = ["08", "25006", "53", "57P"];
+
+/// Whether trying again can help: the database or a connection is away, busy or shutting down, or transactions got in each other's way.
 pub fn transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -146,11 +155,21 @@ pub fn transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)))
-        }
+        sqlx::Error::Database(error) => is_one_of(error.as_ref(), &TRANSIENT),
         _ => false,
     }
+}
+
+/// Whether the database is away, or has no room for anybody: it is not the fault of what was asked, and anything else fails as well.
+pub fn away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => is_one_of(error.as_ref(), &AWAY),
+        error => transient(error),
+    }
+}
+
+fn is_one_of(error: &dyn DatabaseError, codes: &[&str]) -> bool {
+    error.code().is_some_and(|code| codes.iter().any(|class| code.starts_with(class)))
 }
 
 /// A client span for a statement, named after what it does: `.instrument(store::span("verify notices"))`.

@@ -4,7 +4,7 @@
 //! to be exported is bounded; when the collector is away the oldest spans are kept and newer ones dropped, never the service's work.
 
 mod gate;
-mod json;
+mod lines;
 mod scrub;
 
 use std::{sync::Arc, time::Duration};
@@ -18,13 +18,11 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider},
 };
 use prometheus::{Registry, TextEncoder};
-use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
-};
+use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use uuid::Uuid;
 
-use self::gate::Gate;
-use crate::options::{LogFormat, TelemetryOptions};
+use self::{gate::Gate, lines::LineLayer};
+use crate::options::TelemetryOptions;
 
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -110,10 +108,7 @@ pub fn init(service: &'static str, options: &TelemetryOptions) -> Result<Telemet
         .with_context_activation(false)
         // Log lines are found by their trace id: a copy within the span would go past the masking of the logs.
         .with_counting_event_filter(filter_fn(|_| false));
-    let logs = match options.log_format {
-        LogFormat::Json => json::JsonLayer::new(service, std::io::stderr).boxed(),
-        LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
-    };
+    let logs = LineLayer::new(service, options.log_format, std::io::stderr);
     tracing_subscriber::registry().with(Gate::new(filter)).with(spans).with(logs).try_init()?;
 
     global::set_text_map_propagator(TraceContextPropagator::new());

@@ -59,7 +59,7 @@ pub(crate) async fn migrate(options: &DatabaseOptions) -> sqlx::Result<()> {
     loop {
         match store::migrate_as_owner(options, &MIGRATIONS).await {
             Err(error) if store::transient(&error) => {
-                tracing::warn!(error = %error, "database is away, waiting");
+                tracing::warn!(error = &error as &dyn std::error::Error, "database is away, waiting");
                 retry.wait().await;
             }
             migrated => return migrated,

@@ -1,4 +1,4 @@
-//! What an SRE sees of the cases: messages that were parked and wait for a person.
+//! What an SRE sees of the cases: messages that were parked, or gone, and wait for a person.
 
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::store;
+
+/// Kinds of the cases of this service.
+const KINDS: [CaseKind; 2] = [CaseKind::MessagePoison, CaseKind::MessagesExpired];
 
 /// How often the metrics are read from the table.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -38,17 +41,22 @@ impl Gauge {
 
     /// Reads the table every 15 s until `token` is cancelled. A database that is away leaves the last values.
     pub(crate) async fn run(self, token: CancellationToken) {
-        let kind = [KeyValue::new("kind", CaseKind::MessagePoison.as_str())];
         let mut ticks = tokio::time::interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while token.run_until_cancelled(ticks.tick()).await.is_some() {
-            match store::parked(&self.pool).await {
-                Ok((count, age_s)) => {
-                    self.open.record(count, &kind);
-                    self.oldest_age.record(age_s, &kind);
-                }
-                Err(error) => tracing::warn!(error = %error, "failed to count open cases"),
+            if let Err(error) = self.read().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "failed to count open cases");
             }
         }
+    }
+
+    async fn read(&self) -> sqlx::Result<()> {
+        for kind in KINDS {
+            let (count, age_s) = store::open_cases(&self.pool, kind).await?;
+            let label = [KeyValue::new("kind", kind.as_str())];
+            self.open.record(count, &label);
+            self.oldest_age.record(age_s, &label);
+        }
+        Ok(())
     }
 }

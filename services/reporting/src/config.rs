@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
-use fiorino_kit::options::{AdminOptions, DatabaseOptions, KafkaOptions, TelemetryOptions, TlsOptions};
+use fiorino_kit::{
+    options::{AdminOptions, DatabaseOptions, KafkaOptions, TelemetryOptions, TlsOptions},
+    process,
+};
 
 /// The reporting service of Fiorino: payments and flows as reported
 #[derive(Debug, Clone, Parser)]
@@ -33,6 +36,18 @@ pub struct Options {
     /// Traces and logs
     #[command(flatten)]
     pub telemetry: TelemetryOptions,
+}
+
+// === impl Options ===
+
+impl process::Options for Options {
+    fn admin(&self) -> &AdminOptions {
+        &self.admin
+    }
+
+    fn telemetry(&self) -> &TelemetryOptions {
+        &self.telemetry
+    }
 }
 
 #[cfg(test)]

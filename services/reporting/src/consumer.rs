@@ -150,7 +150,11 @@ impl Consumer {
                 }
                 Err(store::Error::Database(error)) => error,
             };
-            tracing::warn!(error = %error, messages = batch.len(), "failed to record payments, trying again");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                messages = batch.len(),
+                "failed to record payments, trying again"
+            );
             if token.run_until_cancelled(retry.wait()).await.is_none() {
                 return Outcome::Cancelled;
             }
@@ -180,6 +184,15 @@ impl Consumer {
         for parked in &changes.parked {
             let store::Parked { topic, partition, offset, event_id, reason, .. } = parked;
             tracing::error!(topic, partition, offset, event_id, reason, "message cannot be taken in and was parked");
+        }
+        for store::Expired { topic, partition, from, to } in &changes.expired {
+            tracing::error!(
+                topic,
+                partition,
+                from,
+                to,
+                "messages were gone before they were read, compare with tenant"
+            );
         }
         Ok(())
     }

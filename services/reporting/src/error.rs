@@ -59,7 +59,7 @@ impl From<Error> for Status {
             Error::NotFound { field, message } => details.add_bad_request_violation(field, message),
             Error::Store(source) => {
                 // The driver's text stays here: it may show values of a row.
-                tracing::error!(error = %source, %code, "database failed");
+                tracing::error!(error = &source as &dyn std::error::Error, %code, "database failed");
                 return Self::new(code, text);
             }
         };

@@ -26,7 +26,7 @@ pub use config::Options;
 pub use error::{Error, Result};
 pub use payment::{Payment, Transfer, Unreadable};
 pub use rpc::ALLOWED;
-pub use service::{CONDITIONS, Error as ServiceError, Service};
+pub use service::{CONDITIONS, Error as ServiceError, Service, run};
 
 /// The schema of reporting's database.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

@@ -59,8 +59,8 @@ pub struct Unreadable {
 /// than 36.
 pub(crate) const KEY_MAX: usize = 256;
 
-/// Transfers of a receipt (pagopa.md 2.7).
-const TRANSFERS_MAX: usize = 5;
+/// Transfers of a receipt: what bounds a row. pagoPA's schema has 5 at most (pagopa.md 2.7), but a receipt that breaks it was paid as well.
+const TRANSFERS_MAX: usize = 100;
 
 // === impl Payment ===
 
@@ -246,13 +246,19 @@ mod tests {
     #[case::paid("paid_at", |told: &mut PaymentRecorded| told.paid_at = "yesterday".to_owned())]
     #[case::date("application_date", |told: &mut PaymentRecorded| told.application_date = "04/05/2026".to_owned())]
     #[case::nul("description", |told: &mut PaymentRecorded| told.description = "a\0b".to_owned())]
-    #[case::transfers("transfers", |told: &mut PaymentRecorded| told.transfers = vec![PaidTransfer::default(); 6])]
+    #[case::transfers("transfers", |told: &mut PaymentRecorded| told.transfers = vec![PaidTransfer::default(); 101])]
     #[case::transfer("transfers.amount_cents", |told: &mut PaymentRecorded| told.transfers[0].amount_cents = -1)]
     #[case::transfer_nul("transfers.iban", |told: &mut PaymentRecorded| told.transfers[0].iban = "\0".to_owned())]
     fn the_field_is_named(#[case] field: &str, #[case] spoil: fn(&mut PaymentRecorded)) {
         let mut spoilt = told();
         spoil(&mut spoilt);
         assert_eq!(Payment::try_from(spoilt).unwrap_err().field, field);
+    }
+
+    #[test]
+    fn more_transfers_than_the_schema_has_are_told_all_the_same() {
+        let many = PaymentRecorded { transfers: vec![PaidTransfer::default(); 100], ..told() };
+        assert_eq!(PaymentRecorded::from(Payment::try_from(many.clone()).unwrap()), many);
     }
 
     #[test]

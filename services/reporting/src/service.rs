@@ -6,7 +6,7 @@ use fiorino_config_client::{Client, Handle, Options as ClientOptions};
 use fiorino_kit::{
     admin::Readiness,
     backoff::Backoff,
-    clock::Clock,
+    process,
     rpc::{self, Server},
     store,
     tls::{self, Identity},
@@ -66,20 +66,27 @@ pub enum Error {
     Rpc(#[from] rpc::Error),
 }
 
+/// The work of the process: starts, serves until it is told to end, drains.
+///
+/// # Errors
+/// What waiting does not mend, or a server that breaks.
+pub async fn run(options: Options, process: process::Context) -> Result<(), Error> {
+    match Service::start(options, &process).await? {
+        Some(service) => service.run(process.token).await,
+        None => Ok(()), // told to end before the database came
+    }
+}
+
 // === impl Service ===
 
 impl Service {
-    /// Loads the identity, brings the schema up to date (waiting for the database if it is away), and listens. `None` when `token` was
-    /// cancelled meanwhile.
+    /// Loads the identity, brings the schema up to date (waiting for the database if it is away), and listens. `None` when the
+    /// process was told to end meanwhile.
     ///
     /// # Errors
     /// What waiting does not mend: certificates, URLs, a broken migration, a taken port.
-    pub async fn start(
-        options: Options,
-        clock: Clock,
-        readiness: Readiness,
-        token: CancellationToken,
-    ) -> Result<Option<Self>, Error> {
+    pub async fn start(options: Options, process: &process::Context) -> Result<Option<Self>, Error> {
+        let process::Context { token, readiness, clock } = process;
         let identity = Identity::load(&options.tls)?;
         let tenant = rpc::connect(&options.tenant_endpoints, "tenant", &identity, "reporting")?;
         let reading = store::connect(&options.database, "read", options.database.database_pool_max)?;
@@ -98,12 +105,13 @@ impl Service {
         )
         .await;
         let holder = format!("{}/{}", options.replica, Uuid::new_v4());
-        let consumer = Consumer::new(writing.clone(), options.kafka, holder, clock);
+        let consumer = Consumer::new(writing.clone(), options.kafka, holder, clock.clone());
         let payments = Payments::new(reading.clone(), institutions.clone());
         let server =
             Server::new(&identity, ALLOWED).reflection(fiorino_proto::DESCRIPTORS).add(PaymentsServer::new(payments));
         readiness.set("listener", true);
         let pools = [reading, writing];
+        let readiness = readiness.clone();
         Ok(Some(Self { consumer, configuration, institutions, server, listener, readiness, pools }))
     }
 
@@ -148,7 +156,7 @@ async fn migrate(options: &Options) -> Result<(), Error> {
         match store::migrate_as_owner(&options.database, &MIGRATIONS).await {
             Ok(()) => return Ok(()),
             Err(error) if store::transient(&error) => {
-                tracing::warn!(error = %error, "database is away, waiting");
+                tracing::warn!(error = &error as &dyn std::error::Error, "database is away, waiting");
                 retry.wait().await;
             }
             Err(error) => return Err(error.into()),

@@ -28,6 +28,8 @@ pub struct Changes {
     pub payments: BTreeMap<(InstitutionCode, String), Payment>,
     /// Messages that cannot be taken in.
     pub parked: Vec<Parked>,
+    /// Messages that were gone before they were read.
+    pub expired: Vec<Expired>,
     /// How far each partition was read.
     pub advances: Vec<Advance>,
 }
@@ -53,6 +55,20 @@ pub struct Parked {
     pub payload: Vec<u8>,
     /// Which field breaks which rule; no personal data.
     pub reason: String,
+}
+
+/// Messages of a partition that Kafka kept no longer when they were to be read. What they told is lost here: somebody must compare with
+/// tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// Full name of the topic.
+    pub topic: String,
+    /// Partition of the topic.
+    pub partition: i32,
+    /// Offset of the first one that is gone.
+    pub from: i64,
+    /// Offset of the first one that is there.
+    pub to: i64,
 }
 
 /// How far a partition was read.
@@ -103,7 +119,7 @@ struct Row {
     transfers: Json<Vec<Transfer>>,
 }
 
-/// Writes a batch in one transaction: payments, parked messages with their cases, offsets. Tells how many payments were new or newer.
+/// Writes a batch in one transaction: payments, parked messages and gaps with their cases, offsets. Tells how many payments were new or newer.
 ///
 /// # Errors
 /// Another replica read on, or the database failed; then nothing was written.
@@ -112,7 +128,10 @@ pub async fn record(pool: &PgPool, topic: &str, changes: &Changes) -> Result<u64
     advance(&mut tx, topic, &changes.advances).await?;
     let written = if changes.payments.is_empty() { 0 } else { upsert(&mut tx, &changes.payments).await? };
     for parked in &changes.parked {
-        park(&mut tx, parked).await?;
+        park(&mut tx, parked, CaseKind::MessagePoison).await?;
+    }
+    for expired in &changes.expired {
+        park(&mut tx, &expired.parked(), CaseKind::MessagesExpired).await?;
     }
     tx.commit().await?;
     Ok(written)
@@ -170,15 +189,16 @@ pub async fn list(
     rows.into_iter().map(Row::payment).collect()
 }
 
-/// How many messages are parked and wait for somebody, and the age of the oldest in seconds.
+/// How many cases of a kind wait for somebody, and the age of the oldest in seconds.
 ///
 /// # Errors
 /// What the database says.
-pub async fn parked(pool: &PgPool) -> sqlx::Result<(u64, u64)> {
+pub async fn open_cases(pool: &PgPool, kind: CaseKind) -> sqlx::Result<(u64, u64)> {
     let (count, age_s): (i64, i64) = sqlx::query_as(
         "select count(*), coalesce(extract(epoch from now() - min(parked_at)), 0)::int8
-         from parked_message where state <> 'resolved'",
+         from parked_message where state <> 'resolved' and kind = $1",
     )
+    .bind(kind.as_str())
     .fetch_one(pool)
     .await?;
     Ok((u64::try_from(count).unwrap_or(0), u64::try_from(age_s).unwrap_or(0)))
@@ -227,7 +247,7 @@ async fn upsert(
               ) with ordinality as told
          join unnest($2::int8[]) with ordinality as numbered (sequence, ordinality) using (ordinality)
          on conflict (institution, receipt_id) do update set
-                version = excluded.version, event_id = excluded.event_id, notice_number = excluded.notice_number,
+                sequence = excluded.sequence, version = excluded.version, event_id = excluded.event_id, notice_number = excluded.notice_number,
                 iuv = excluded.iuv, issuer = excluded.issuer, amount_cents = excluded.amount_cents,
                 paid_at = excluded.paid_at, recorded_at = excluded.recorded_at, psp_id = excluded.psp_id,
                 psp_name = excluded.psp_name, payment_method = excluded.payment_method,
@@ -273,7 +293,7 @@ async fn sequences(
     .await
 }
 
-async fn park(connection: &mut PgConnection, parked: &Parked) -> sqlx::Result<()> {
+async fn park(connection: &mut PgConnection, parked: &Parked, kind: CaseKind) -> sqlx::Result<()> {
     // A key is "<institution>/<notice number>"; whatever else it is does not matter here.
     let key = String::from_utf8_lossy(&parked.key);
     let institution = key.split('/').next().and_then(|code| InstitutionCode::parse(code).ok());
@@ -292,10 +312,33 @@ async fn park(connection: &mut PgConnection, parked: &Parked) -> sqlx::Result<()
     .bind(&parked.key)
     .bind(&parked.payload)
     .bind(&parked.reason)
-    .bind(CaseKind::MessagePoison.as_str())
+    .bind(kind.as_str())
     .execute(connection)
     .await?;
     Ok(())
+}
+
+// === impl Expired ===
+
+impl Expired {
+    /// The case, in the place of the first message that is gone.
+    fn parked(&self) -> Parked {
+        let Self { topic, partition, from, to } = self;
+        Parked {
+            topic: topic.clone(),
+            partition: *partition,
+            offset: *from,
+            event_id: String::new(),
+            event_type: String::new(),
+            traceparent: None,
+            key: Vec::new(),
+            payload: Vec::new(),
+            reason: format!(
+                "offsets {from} to {} were gone before they were read: compare payments with tenant",
+                to - 1
+            ),
+        }
+    }
 }
 
 // === impl Row ===

@@ -128,7 +128,7 @@ impl Gauge {
         while token.run_until_cancelled(ticks.tick()).await.is_some() {
             match read(&self.pool).await {
                 Ok(open) => self.record(&open),
-                Err(error) => tracing::warn!(error = %error, "failed to count open cases"),
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to count open cases"),
             }
         }
     }

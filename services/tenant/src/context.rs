@@ -1,6 +1,6 @@
 //! What the parts of the process share.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use fiorino_kit::{
     clock::Clock,
@@ -8,6 +8,7 @@ use fiorino_kit::{
     store::{self, Class},
 };
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 
 use crate::config::{Environment, Options};
 
@@ -22,6 +23,9 @@ pub struct Context {
     pub clock: Clock,
     /// The database, by class of work.
     pub pools: Pools,
+    /// Held by whoever changes configuration: all of them lock the one head, so they wait here, where waiting takes no connection from
+    /// those who read.
+    pub changing: Arc<Mutex<()>>,
 }
 
 /// One pool per class of work: what is slow or stuck in one takes no connection from another (ARCHITECTURE.md 5.3,
@@ -34,9 +38,19 @@ pub struct Pools {
     pub receipts: PgPool,
     /// Positions, lists, loads.
     pub batch: PgPool,
-    /// Configuration, its stream, read-back.
+    /// Configuration and read-back.
     pub config: PgPool,
+    /// Streams to the replicas and to the operator, and notifications.
+    pub stream: PgPool,
+    /// What is on its way to Kafka, and its leases.
+    pub relay: PgPool,
 }
+
+/// One for a pass of the relay, one for the leases.
+const RELAY_CONNECTIONS: u32 = 2;
+
+/// Beside those of the streams: notifications keep one.
+const LISTENER_CONNECTIONS: u32 = 1;
 
 // === impl Context ===
 
@@ -48,7 +62,7 @@ impl Context {
     pub fn new(options: &Options, clock: Clock) -> sqlx::Result<Self> {
         let Options { platform, environment, database, .. } = options;
         let pools = Pools::new(database)?;
-        Ok(Self { platform: platform.clone(), environment: *environment, clock, pools })
+        Ok(Self { platform: platform.clone(), environment: *environment, clock, pools, changing: Arc::default() })
     }
 }
 
@@ -72,11 +86,14 @@ impl Pools {
             receipts: store::connect(options, "receipts", options.database_pool_max)?,
             batch: store::connect(options, "batch", options.database_pool_max)?,
             config: store::connect(options, "config", options.database_pool_max)?,
+            stream: store::connect(options, "stream", options.database_pool_max + LISTENER_CONNECTIONS)?,
+            relay: store::connect(options, "relay", RELAY_CONNECTIONS)?,
         })
     }
 
     /// Closes every connection.
     pub async fn close(&self) {
-        tokio::join!(self.verify.close(), self.receipts.close(), self.batch.close(), self.config.close());
+        let Self { verify, receipts, batch, config, stream, relay } = self;
+        tokio::join!(verify.close(), receipts.close(), batch.close(), config.close(), stream.close(), relay.close());
     }
 }

@@ -1,7 +1,5 @@
 //! Why a call cannot be answered, and the one place where that becomes a gRPC status.
 
-use std::error::Error as _;
-
 use fiorino_kit::store;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -78,6 +76,11 @@ impl Error {
         Self::Precondition(vec![Violation::new(field, message)])
     }
 
+    /// The database is away or has no room: whatever else is tried fails as well.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Store { source } if store::away(source))
+    }
+
     /// The gRPC code that this error is answered with.
     pub fn code(&self) -> Code {
         match self {
@@ -112,8 +115,8 @@ impl Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         if let Error::Store { source } = &error {
-            // The text of the driver stays here: it may show values of the row.
-            tracing::error!(error = %source, cause = ?source.source(), code = %error.code(), "database failed");
+            // Told to the log alone, and there without the driver's text: it may show values of the row.
+            tracing::error!(error = source as &dyn std::error::Error, code = %error.code(), "database failed");
         }
         let violations = error.violations();
         if violations.is_empty() {

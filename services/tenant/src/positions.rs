@@ -65,7 +65,7 @@ impl Positions {
     pub fn new(pool: PgPool, environment: String, clock: Clock) -> Self {
         let creator = Arc::new(Creator::new(pool.clone(), environment.clone(), clock.clone()));
         let of_lanes = Arc::clone(&creator);
-        let singles = Batcher::new(LANES, LANE_MAX, QUEUE, move |items: Vec<Item>| {
+        let singles = Batcher::failing_together(LANES, LANE_MAX, QUEUE, Error::is_away, move |items: Vec<Item>| {
             let creator = Arc::clone(&of_lanes);
             async move { creator.create(&items).await }
         });
@@ -260,6 +260,8 @@ fn broken_off(error: BatchError<Error>) -> Error {
     match error {
         BatchError::Overloaded => Error::Overloaded,
         BatchError::Failed(error) => error,
-        BatchError::Panicked | BatchError::Miscounted { .. } | BatchError::Ended => Error::Interrupted,
+        BatchError::Together | BatchError::Panicked | BatchError::Miscounted { .. } | BatchError::Ended => {
+            Error::Interrupted
+        }
     }
 }

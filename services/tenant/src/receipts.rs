@@ -1,7 +1,7 @@
 //! Receipts that are safe in the inbox are applied: once each, in batches, the poisonous ones alone.
 //!
 //! A batch is one transaction. When it fails, each receipt is tried alone; one that fails alone keeps its place in the inbox
-//! (`APPLY_OUTCOME_UNSPECIFIED`) and, unless trying again can help, is told by a case.
+//! (`APPLY_OUTCOME_UNSPECIFIED`) and, unless trying again can help, is told by a case. So does one of an institution that is not known yet.
 
 mod apply;
 mod arrived;
@@ -74,7 +74,11 @@ impl Receipts {
             Ok(outcomes) => Ok(outcomes),
             Err(error) if is_away(&error) => Err(error.into()),
             Err(error) => {
-                tracing::warn!(error = %error, receipts = arrived.len(), "batch of receipts failed, applying each alone");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    receipts = arrived.len(),
+                    "batch of receipts failed, applying each alone"
+                );
                 self.singly(arrived, actor, error).await
             }
         }
@@ -111,7 +115,12 @@ impl Receipts {
     /// Tells of a receipt that cannot be applied; the inbox keeps it. Answers whether the case is open.
     async fn park(&self, receipt: &Arrived, error: &sqlx::Error) -> bool {
         let told = &receipt.told;
-        tracing::error!(error = %error, receipt_id = told.receipt_id, institution = told.institution, "failed to apply receipt");
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            receipt_id = told.receipt_id,
+            institution = told.institution,
+            "failed to apply receipt"
+        );
         if transient(error) {
             return false;
         }
@@ -133,7 +142,10 @@ impl Receipts {
         match opened.await {
             Ok(()) => true,
             Err(error) => {
-                tracing::error!(error = %error, "failed to open the case of a receipt that cannot be applied");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "failed to open the case of a receipt that cannot be applied"
+                );
                 false
             }
         }

@@ -109,8 +109,8 @@ impl Service {
         let address = options.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
         let holder = format!("tenant-{}", Uuid::new_v4());
-        let leases = outbox::leases(context.pools.batch.clone(), holder);
-        let relay = Relay::new(context.pools.batch.clone(), producer, "fiorino/tenant", leases);
+        let leases = outbox::leases(context.pools.relay.clone(), holder);
+        let relay = Relay::new(context.pools.relay.clone(), producer, "fiorino/tenant", leases);
         let wake = Wake::default();
         let server = server(&identity, &context, &options, &relay, &wake, token);
         readiness.set("listener", true);
@@ -135,7 +135,7 @@ impl Service {
         let background = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(relay.run(background.clone()));
-        tasks.spawn(wake.listen(context.pools.config.clone(), background.clone()));
+        tasks.spawn(wake.listen(context.pools.stream.clone(), background.clone()));
         tasks.spawn(cases::Gauge::new(context.pools.batch.clone(), context.clock.clone()).run(background.clone()));
         tasks.spawn(topics(options, background.clone()));
         tasks.close();
@@ -182,7 +182,7 @@ async fn migrate(options: &Options) -> Result<(), Error> {
         match store::migrate_as_owner(&options.database, &MIGRATIONS).await {
             Ok(()) => return Ok(()),
             Err(error) if store::transient(&error) => {
-                tracing::warn!(error = %error, "database is away, waiting");
+                tracing::warn!(error = &error as &dyn std::error::Error, "database is away, waiting");
                 retry.wait().await;
             }
             Err(error) => return Err(error.into()),

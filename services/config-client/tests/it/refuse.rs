@@ -1,6 +1,6 @@
 //! Refusals: told completely, the last good version stays in use.
 
-use fiorino_proto::config::v1::{InstitutionSpec, Nack, Resource};
+use fiorino_proto::config::v1::{Ack, InstitutionSpec, Nack, Resource};
 use prost::Message as _;
 use rstest::rstest;
 
@@ -41,6 +41,27 @@ async fn what_cannot_be_used_is_refused_until_it_is_mended(#[case] bad: Resource
     stream.send(delta("s-1", 3, vec![institution("1", "mended", 3)])).await;
     assert_eq!(stream.ack_of(3).await.nacks, []);
     assert_eq!(replica.names(), [pair("1", "mended"), pair("2", "two")]);
+}
+
+/// tenant takes 1,000 refusals: what is not among them is not called effective either.
+#[tokio::test]
+async fn what_the_list_has_no_room_for_is_not_acknowledged() {
+    let (mut tenant, database) = (Tenant::start().await, database().await);
+    let _replica = Replica::start(tenant.address, &database.pool).await;
+    let mut stream = tenant.stream().await;
+    // Uids in another order than sequences.
+    let refused = |seq: i64| feature(institution(&format!("{:04}", 9_999 - seq), "one of many", seq), "unheard-of");
+    let mut resources: Vec<_> = (1..=1_010).map(refused).collect();
+    resources.push(institution("good", "good", 1_011));
+    stream.snapshot(1_011, resources).await;
+    for _ in 0..2 {
+        let Ack { acknowledged_seq, nacks, .. } = stream.ack().await;
+        assert_eq!((acknowledged_seq, nacks.len()), (1_000, 1_000));
+        assert!(nacks.iter().all(|nack| nack.config_seq <= 1_000));
+    }
+    let mended = (1..=20).map(|seq| institution(&format!("{:04}", 9_999 - seq), "mended", 1_012)).collect();
+    stream.send(delta("s-1", 1_012, mended)).await;
+    assert_eq!(stream.ack_of(1_012).await.nacks.len(), 990);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
-    ACTOR, Error, Result,
+    ACTOR, ACTOR_MAX, Error, Result,
     balance::{Balancer, Endpoint, Target},
     guard, observe,
 };
@@ -88,7 +88,8 @@ pub fn connect(endpoints: &[String], server_name: &str, identity: &Identity, act
 }
 
 fn header(actor: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(actor).map_err(|_| Error::Actor { actor: actor.to_owned() })
+    let header = HeaderValue::from_str(actor).ok().filter(|header| header.len() <= ACTOR_MAX);
+    header.ok_or_else(|| Error::Actor { actor: actor.to_owned() })
 }
 
 // === impl Channel ===
@@ -97,7 +98,7 @@ impl Channel {
     /// The same channel on behalf of another actor.
     ///
     /// # Errors
-    /// An actor that is no visible ASCII.
+    /// An actor that is no visible ASCII, or too long.
     pub fn with_actor(&self, actor: &str) -> Result<Self> {
         Ok(Self { shared: Arc::clone(&self.shared), actor: header(actor)? })
     }

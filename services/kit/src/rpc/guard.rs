@@ -1,4 +1,4 @@
-//! What a call must pass before it reaches its service: the allow-list, the concurrency limit, the deadline.
+//! What a call must pass before it reaches its service: the allow-list, its actor, the concurrency limit, the deadline.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use http::HeaderMap;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
-use super::{Limits, Peer};
+use super::{ACTOR, ACTOR_MAX, Limits, Peer};
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -20,7 +20,10 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 #[derive(Debug)]
 pub(super) struct Guard {
     allow: HashMap<&'static str, &'static [&'static str]>,
-    slots: Arc<Semaphore>,
+    /// By gRPC service: a full one refuses its own calls, and takes nothing from another (ARCHITECTURE.md 5.3).
+    slots: HashMap<&'static str, Semaphore>,
+    /// Of health and reflection.
+    others: Semaphore,
     limits: Limits,
 }
 
@@ -48,18 +51,40 @@ pub(super) fn deadline(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
+/// `package.Service` of `/package.Service/Method`.
+fn service(path: &str) -> &str {
+    path.split('/').nth(1).unwrap_or_default()
+}
+
+/// What is recorded of every change must fit its columns, and their indexes.
+fn check_actor(headers: &HeaderMap) -> Result<(), Status> {
+    let fits = |actor: &http::HeaderValue| actor.len() <= ACTOR_MAX && actor.to_str().is_ok();
+    if headers.get(ACTOR).is_none_or(fits) {
+        return Ok(());
+    }
+    Err(Status::invalid_argument(format!("{ACTOR}: must be at most {ACTOR_MAX} visible ASCII characters")))
+}
+
 // === impl Guard ===
 
 impl Guard {
-    pub(super) fn new(allow: HashMap<&'static str, &'static [&'static str]>, limits: Limits) -> Self {
-        Self { allow, slots: Arc::new(Semaphore::new(limits.concurrency)), limits }
+    /// `services` are the full names of those that have slots of their own.
+    pub(super) fn new(
+        allow: HashMap<&'static str, &'static [&'static str]>,
+        services: &[&'static str],
+        limits: Limits,
+    ) -> Self {
+        let slots = || Semaphore::new(limits.concurrency);
+        Self { allow, slots: services.iter().map(|&service| (service, slots())).collect(), others: slots(), limits }
     }
 
     async fn run(&self, request: Request, next: Next) -> Result<Response, Status> {
         let peer = request.extensions().get::<Peer>();
         self.admit(request.uri().path(), peer.map_or("", |peer| &peer.name))?;
-        let _slot = self.slots.try_acquire().map_err(|_| {
-            Status::resource_exhausted(format!("{} calls are in work already", self.limits.concurrency))
+        check_actor(request.headers())?;
+        let service = service(request.uri().path());
+        let _slot = self.slots.get(service).unwrap_or(&self.others).try_acquire().map_err(|_| {
+            Status::resource_exhausted(format!("{} calls of {service} are in work already", self.limits.concurrency))
         })?;
         let timeout = deadline(request.headers()).map_or(self.limits.timeout, |own| own.min(self.limits.timeout));
         tokio::time::timeout(timeout, next.run(request))
@@ -91,7 +116,7 @@ mod tests {
 
     fn guard() -> Guard {
         let allow = HashMap::from([("/a.B/C", ["operator", "dev"].as_slice())]);
-        Guard::new(allow, Limits::default())
+        Guard::new(allow, &["a.B"], Limits::default())
     }
 
     #[rstest::rstest]
@@ -110,6 +135,23 @@ mod tests {
         if let Err(status) = outcome {
             assert_eq!(status.code(), tonic::Code::PermissionDenied);
             assert!(status.message().contains(method) && status.message().contains(caller), "{status}");
+        }
+    }
+
+    #[rstest::rstest]
+    #[case::nobody(None, true)]
+    #[case::person(Some("mario.rossi@comune.example"), true)]
+    #[case::longest(Some(&*"a".repeat(ACTOR_MAX)), true)]
+    #[case::too_long(Some(&*"a".repeat(ACTOR_MAX + 1)), false)]
+    #[case::unreadable(Some("Niccol\u{f2}"), false)]
+    fn actors_fit_their_columns(#[case] actor: Option<&str>, #[case] fits: bool) {
+        let actor =
+            actor.map(|actor| (http::HeaderName::from_static(ACTOR), HeaderValue::from_bytes(actor.as_bytes())));
+        let headers = actor.into_iter().map(|(name, actor)| (name, actor.unwrap())).collect();
+        let outcome = check_actor(&headers);
+        assert_eq!(outcome.is_ok(), fits);
+        if let Err(status) = outcome {
+            assert_eq!(status.code(), tonic::Code::InvalidArgument);
         }
     }
 

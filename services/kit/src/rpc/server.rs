@@ -43,8 +43,8 @@ const HEADERS_MAX_BYTES: u32 = 16 << 10;
 /// How much a server takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Calls in work at once over all connections; more are refused at once with `RESOURCE_EXHAUSTED`. A streaming call counts until its
-    /// response begins.
+    /// Calls of one gRPC service in work at once over all connections; more are refused at once with `RESOURCE_EXHAUSTED`, and the other
+    /// services of the server do not notice. A streaming call counts until its response begins.
     pub concurrency: usize,
     /// Longest work on a call until its response begins: for calls that bring no deadline of their own, and cap of those that do.
     pub timeout: Duration,
@@ -153,7 +153,7 @@ impl Server {
             self.routes = self.routes.add_service(reflection);
             self.allow.insert("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", DEVELOPER);
         }
-        let guard = Arc::new(Guard::new(self.allow, self.limits));
+        let guard = Arc::new(Guard::new(self.allow, &self.services, self.limits));
         Ok(self
             .routes
             .prepare()

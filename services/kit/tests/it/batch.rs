@@ -165,6 +165,32 @@ async fn poison_hurts_itself_alone() {
 }
 
 #[tokio::test]
+async fn what_hits_everybody_is_tried_once_for_all() {
+    let work = Work::new(0);
+    let batcher = {
+        let work = Arc::clone(&work);
+        let run = move |batch| {
+            let work = Arc::clone(&work);
+            async move { work.run(batch).await }
+        };
+        Batcher::failing_together(1, 8, 16, |error: &String| error == "poison 20", run)
+    };
+    let first = tokio::spawn(call(&batcher, 1));
+    work.until_in_flight(1).await;
+    let away = join_all([2, 20, 4].map(|request| batcher.call(request)));
+    work.gate.add_permits(2);
+    let answers = away.await;
+    first.await.unwrap().unwrap();
+    assert!(matches!(&answers[0], Err(BatchError::Failed(text)) if text == "poison 20"), "{answers:?}");
+    assert!(answers[1..].iter().all(|answer| matches!(answer, Err(BatchError::Together))), "{answers:?}");
+    // What is the fault of one is still found.
+    work.gate.add_permits(100);
+    let poison = join_all([10, 6].map(|request| batcher.call(request))).await;
+    assert!(matches!(poison[0], Err(BatchError::Failed(_))) && poison[1].is_ok(), "{poison:?}");
+    assert_eq!(work.batches(), [vec![1], vec![2, 20, 4], vec![10, 6], vec![10], vec![6]]);
+}
+
+#[tokio::test]
 async fn a_request_that_was_alone_is_not_tried_again() {
     let work = Work::new(100);
     let batcher = work.batcher(1, 8, 16);

@@ -78,6 +78,39 @@ async fn more_calls_than_the_limit_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_service_that_is_full_leaves_the_others_alone() {
+    let mesh = Mesh::new().unwrap();
+    let limits = Limits { concurrency: 2, ..Limits::default() };
+    let replica = start_on(listener().await, &mesh, "a", limits);
+    let channel = channel(&mesh, "node-connector", &[replica.address]);
+    let stuck: Vec<_> = (0..2)
+        .map(|_| {
+            let channel = channel.clone();
+            tokio::spawn(async move { ask(&channel, "wait").await })
+        })
+        .collect();
+    let seen = Arc::clone(&replica.seen);
+    eventually(SOON, async || match seen.calls.load(Ordering::SeqCst) {
+        2 => Ok(()),
+        count => Err(format!("{count} in work")),
+    })
+    .await
+    .unwrap();
+    let status = ask(&channel, "who").await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("fiorino.payments.v1.Payments"), "{status}");
+
+    let (acks, receiver) = mpsc::channel(4);
+    let mut open = stream(&channel, ReceiverStream::new(receiver)).await.unwrap();
+    acks.send(ack("beside")).await.unwrap();
+    assert_eq!(open.next().await.unwrap().unwrap().nonce, "beside");
+    replica.seen.gate.notify_waiters();
+    for call in join_all(stuck).await {
+        assert!(call.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
 async fn a_stream_outlives_deadline_and_concurrency_of_calls() {
     let mesh = Mesh::new().unwrap();
     let limits = Limits { concurrency: 2, timeout: Duration::from_millis(200), ..Limits::default() };
@@ -145,6 +178,7 @@ async fn a_channel_refuses_what_it_cannot_use() {
         connect(&["http://127.0.0.1:1".to_owned()], "tenant", "dev"),
         connect(std::slice::from_ref(&good), "ten ant", "dev"),
         connect(std::slice::from_ref(&good), "tenant", "d\u{7}ev"),
+        connect(std::slice::from_ref(&good), "tenant", &"d".repeat(129)),
     ];
     for error in errors {
         assert!(error.unwrap_err().to_string().starts_with("failed to "));

@@ -4,6 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use fiorino_kit::{
     clock::Clock,
+    error::chain,
     options::DatabaseOptions,
     store::{self, Class},
 };
@@ -81,6 +82,43 @@ async fn the_broken_constraint_is_told() {
     assert!(!store::transient(&error));
     let other = sqlx::query("select * from absent").execute(&database.pool).await.unwrap_err();
     assert_eq!(store::constraint(&other), None);
+}
+
+/// As after a failover: the server that is reached only reads. And a transaction that was left idle.
+#[tokio::test]
+async fn a_database_that_only_reads_is_away() {
+    let database = database().await;
+    sqlx::query("create table t (id int)").execute(&database.pool).await.unwrap();
+    let mut transaction = store::begin(&database.pool).await.unwrap();
+    sqlx::query("set transaction read only").execute(&mut *transaction).await.unwrap();
+    let error = sqlx::query("insert into t values (1)").execute(&mut *transaction).await.unwrap_err();
+    assert_eq!(error.as_database_error().unwrap().code().unwrap(), "25006");
+    assert!(store::transient(&error) && store::away(&error));
+
+    let raise = "do $$ begin raise exception 'idle' using errcode = '25P03'; end $$";
+    let error = sqlx::query(raise).execute(&database.pool).await.unwrap_err();
+    assert!(store::transient(&error) && !store::away(&error));
+    let error = sqlx::query("select 1 / 0").execute(&database.pool).await.unwrap_err();
+    assert!(!store::transient(&error) && !store::away(&error));
+}
+
+#[tokio::test]
+async fn what_the_database_refuses_is_told_without_its_values() {
+    let database = database().await;
+    sqlx::query("create table t (name text constraint t_name_is_short check (length(name) < 3))")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let insert = sqlx::query("insert into t values ('Maria Rossi')").execute(&database.pool);
+    let error = insert.await.unwrap_err();
+    let whole = format!("{:?}", error.as_database_error().unwrap());
+    assert!(whole.contains("Maria Rossi"), "the driver knows the row: {whole}");
+    assert_eq!(chain(&error), "the database answered 23514, constraint t_name_is_short");
+    let error = sqlx::query("select 'Maria Rossi'::text::int").execute(&database.pool).await.unwrap_err();
+    assert!(error.to_string().contains("Maria Rossi"));
+    assert_eq!(chain(&error), "the database answered 22P02");
+    let error = sqlx::query("select * from absent").execute(&database.pool).await.unwrap_err();
+    assert_eq!(chain(&error), "the database answered 42P01, relation \"absent\" does not exist");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tracing::Span;
 use super::message::Message;
 use crate::{
     payment::Payment,
-    store::{Advance, Changes},
+    store::{Advance, Changes, Expired},
 };
 
 /// Messages in the order of each partition, and where each partition's reading began.
@@ -40,7 +40,7 @@ impl Batch {
 
     /// What the batch does to the tables. Pure.
     pub(crate) fn changes(&self) -> Changes {
-        let mut changes = Changes { advances: self.advances(), ..Changes::default() };
+        let mut changes = Changes { advances: self.advances(), expired: self.expired(), ..Changes::default() };
         for message in &self.messages {
             match &message.content {
                 Ok(payment) => keep_highest(&mut changes.payments, payment),
@@ -59,6 +59,17 @@ impl Batch {
             advances.insert(partition, Advance { partition, from, to: offset + 1 });
         }
         advances.into_values().collect()
+    }
+
+    /// Offsets that are missing before a message. A partition that was never read begins at 0: what is missing there is gone as well.
+    fn expired(&self) -> Vec<Expired> {
+        let mut next = self.known.clone();
+        let gap = |message: &Message| {
+            let Message { partition, offset, .. } = *message;
+            let from = next.insert(partition, offset + 1).unwrap_or_default();
+            (offset > from).then(|| Expired { topic: message.topic.clone(), partition, from, to: offset })
+        };
+        self.messages.iter().filter_map(gap).collect()
     }
 
     /// The same messages one by one, each beginning where the one before it ends.

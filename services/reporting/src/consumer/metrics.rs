@@ -13,6 +13,7 @@ use crate::store::Changes;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     messages: Counter<u64>,
+    expired: Counter<u64>,
     delay: Histogram<f64>,
 }
 
@@ -24,11 +25,17 @@ impl Metrics {
             .u64_counter("fiorino.reporting.messages")
             .with_description("messages taken in, by outcome: recorded, repeated, parked")
             .build();
+        let expired = global::meter("fiorino.reporting")
+            .u64_counter("fiorino.reporting.messages.expired")
+            .with_description(
+                "messages that Kafka kept no longer when they were to be read; anything but 0 is an alarm",
+            )
+            .build();
         let delay = telemetry::duration_histogram(
             "fiorino.reporting.delay",
             "time from the event in tenant to its commit in reporting",
         );
-        Self { messages, delay }
+        Self { messages, expired, delay }
     }
 
     pub(crate) fn recorded(&self, changes: &Changes, written: u64, delays: impl Iterator<Item = SignedDuration>) {
@@ -37,6 +44,8 @@ impl Metrics {
         {
             self.messages.add(count, &[KeyValue::new("outcome", outcome)]);
         }
+        let expired = changes.expired.iter().map(|gap| u64::try_from(gap.to - gap.from).unwrap_or_default()).sum();
+        self.expired.add(expired, &[]);
         delays.for_each(|delay| self.delay.record(delay.as_secs_f64(), &[]));
     }
 }

@@ -154,7 +154,7 @@ impl Source {
                 self.failing = false;
                 // A partition that was given away may still have had messages on their way.
                 let Some(&known) = self.known.get(&message.partition) else { return Ok(()) };
-                report_gap(&message, batch.reaches(message.partition).unwrap_or(known));
+                report_anew(&message, batch.reaches(message.partition).unwrap_or(known));
                 batch.push(message, known);
                 Ok(())
             }
@@ -170,12 +170,9 @@ impl Source {
     }
 }
 
-/// Messages that are gone are lost for reporting: somebody must compare it with tenant.
-fn report_gap(message: &Message, expected: i64) {
+/// The topic was made anew: its offsets begin again.
+fn report_anew(message: &Message, expected: i64) {
     let Message { topic, partition, offset, .. } = message;
-    if expected > 0 && *offset > expected {
-        tracing::error!(topic, partition, expected, offset, "messages expired before they were read");
-    }
     if *offset < expected {
         tracing::warn!(topic, partition, expected, offset, "topic begins anew");
     }

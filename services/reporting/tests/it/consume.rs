@@ -1,5 +1,6 @@
 //! What happens to messages.
 
+use fiorino_domain::case::CaseKind;
 use fiorino_proto::payments::v1::PaymentRecorded;
 use fiorino_reporting::store;
 use fiorino_test_support::eventually;
@@ -37,7 +38,11 @@ async fn a_lower_version_does_not_overwrite() {
     world.produce_payments([told(3)]).await;
     world.wait_for(5).await;
     assert_eq!(description(&world).await, "as of version 3");
-    assert_eq!(world.recorded().await, ["r1", "r2"], "a newer version keeps its place in the order");
+    assert_eq!(
+        world.recorded().await,
+        ["r2", "r1"],
+        "a newer version comes again, for those who had read the one before"
+    );
     service.stop().await;
 }
 
@@ -73,7 +78,37 @@ async fn poison_is_parked_with_its_case_and_the_rest_goes_on() {
         .await
         .unwrap();
     assert_eq!(payload, b"\xff\xff\xff", "kept as it came");
-    assert_eq!(store::parked(&world.database.pool).await.unwrap().0, 5);
+    assert_eq!(store::open_cases(&world.database.pool, CaseKind::MessagePoison).await.unwrap().0, 5);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kafka_kept_no_longer_is_a_case() {
+    let world = World::new().await;
+    let message = |receipt_id: &str| Produced { partition: Some(3), ..payment(&world.institution, receipt_id).into() };
+    // Before anything was ever read, and again while nobody read.
+    world.produce([message("r1"), message("r2")]).await;
+    world.forget_before(3, 2).await;
+    world.produce([message("r3")]).await;
+    let service = world.start("reporting-0").await;
+    world.wait_for(3).await;
+    service.stop().await;
+    world.produce([message("r4"), message("r5"), message("r6")]).await;
+    world.forget_before(3, 5).await;
+    let service = world.start("reporting-0").await;
+    world.wait_for(6).await;
+    assert_eq!(world.recorded().await, ["r3", "r6"]);
+    let cases: Vec<(i32, i64, String, String)> =
+        sqlx::query_as(r#"select partition, "offset", kind, reason from parked_message order by "offset""#)
+            .fetch_all(&world.database.pool)
+            .await
+            .unwrap();
+    let told = |from: i64, to: i64| {
+        let reason = format!("offsets {from} to {to} were gone before they were read: compare payments with tenant");
+        (3, from, "messages_expired".to_owned(), reason)
+    };
+    assert_eq!(cases, [told(0, 1), told(3, 4)]);
+    assert_eq!(store::open_cases(&world.database.pool, CaseKind::MessagesExpired).await.unwrap().0, 2);
     service.stop().await;
 }
 

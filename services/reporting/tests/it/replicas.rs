@@ -96,7 +96,7 @@ fn changes<'a>(institution: &str, receipts: impl IntoIterator<Item = &'a str>, a
         let payment = Payment::try_from(payment(institution, receipt_id)).unwrap();
         ((payment.institution, receipt_id.to_owned()), payment)
     });
-    Changes { payments: payments.collect(), parked: Vec::new(), advances }
+    Changes { payments: payments.collect(), advances, ..Changes::default() }
 }
 
 /// Payments of as many notices, so that they go to all partitions.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::Parser as _;
-use fiorino_kit::{admin::Readiness, clock::Clock, crypto, kafka, rpc, tls::Identity};
+use fiorino_kit::{admin::Readiness, clock::Clock, crypto, kafka, process, rpc, tls::Identity};
 use fiorino_proto::{
     payments::v1::{PaidTransfer, PaymentRecorded, payments_client::PaymentsClient},
     topics::{PAYMENTS, notice_key},
@@ -12,7 +12,7 @@ use fiorino_reporting::{CONDITIONS, MIGRATIONS, Options, Service};
 use fiorino_test_support::{Parts, TestDatabase, certs::Mesh, eventually};
 use prost::Message as _;
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewPartitions},
     client::DefaultClientContext,
     message::{Header, OwnedHeaders},
@@ -128,8 +128,8 @@ impl World {
 
     pub(crate) async fn start(&self, replica: &str) -> Running {
         let (token, readiness) = (CancellationToken::new(), Readiness::new(CONDITIONS));
-        let started = Service::start(self.options(replica), Clock::system(), readiness.clone(), token.clone());
-        let service = started.await.unwrap().expect("not cancelled");
+        let process = process::Context { token: token.clone(), readiness: readiness.clone(), clock: Clock::system() };
+        let service = Service::start(self.options(replica), &process).await.unwrap().expect("not cancelled");
         let address = service.address().unwrap();
         Running { address, readiness, task: tokio::spawn(service.run(token.clone())), token }
     }
@@ -163,6 +163,15 @@ impl World {
 
     pub(crate) async fn produce_payments(&self, payments: impl IntoIterator<Item = PaymentRecorded>) {
         self.produce(payments.into_iter().map(Produced::from)).await;
+    }
+
+    /// As if the messages before this offset of a partition had expired.
+    pub(crate) async fn forget_before(&self, partition: i32, offset: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.kafka().create().unwrap();
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(&self.topic(), partition, Offset::Offset(offset)).unwrap();
+        let deleted = admin.delete_records(&before, &AdminOptions::new()).await.unwrap();
+        assert!(deleted.elements().iter().all(|element| element.error().is_ok()), "{deleted:?}");
     }
 
     /// Gives the topic more partitions, and waits until a producer sees them.

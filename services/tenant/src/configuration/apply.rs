@@ -61,8 +61,7 @@ impl Apply {
         if request.lease_uid.is_empty() {
             return Err(Error::invalid("lease_uid", "must be set"));
         }
-        let mut tx = store::begin(&self.context.pools.config).await?;
-        Head::lock(&mut tx).await?;
+        let (_turn, mut tx, _) = Head::begin(&self.context).await?;
         let fence = head::acquire_fence(&mut tx, request).await?;
         tx.commit().await?;
         Ok(fence)
@@ -78,9 +77,8 @@ impl Apply {
     }
 
     async fn apply(&self, bundle: &Bundle, fence: i64, actor: &str) -> Result<Applied> {
-        let Context { platform, environment, clock, pools } = &self.context;
-        let mut tx = store::begin(&pools.config).await?;
-        let head = Head::lock(&mut tx).await?;
+        let Context { platform, environment, clock, .. } = &self.context;
+        let (_turn, mut tx, head) = Head::begin(&self.context).await?;
         head::check_fence(&mut tx, platform, fence).await?;
         let current = write::current(&mut tx, bundle, *environment).instrument(store::span("read bundle")).await?;
         let plan = Plan::new(bundle, &current);
@@ -169,8 +167,7 @@ impl Apply {
     async fn mark_unmanaged(&self, request: &MarkUnmanagedRequest, actor: &str) -> Result<()> {
         let MarkUnmanagedRequest { fence, platform, environment, fiscal_code, uid } = request;
         check_addressee(platform, environment, &self.context.platform, self.context.environment)?;
-        let mut tx = store::begin(&self.context.pools.config).await?;
-        let head = Head::lock(&mut tx).await?;
+        let (_turn, mut tx, head) = Head::begin(&self.context).await?;
         head::check_fence(&mut tx, platform, *fence).await?;
         let head = Head { status_seq: head.status_seq + 1, ..head };
         let institution_id: Option<i32> = sqlx::query_scalar(
@@ -264,7 +261,7 @@ impl ConfigApply for Apply {
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
         self.check_platform(&request.get_ref().platform)?;
         let changes = watch::changes(
-            self.context.pools.config.clone(),
+            self.context.pools.stream.clone(),
             self.expected_services.clone(),
             self.wake.clone(),
             self.token.child_token(),

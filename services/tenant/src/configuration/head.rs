@@ -1,10 +1,15 @@
 //! The one row that orders every change, and the fences that say who may make one.
 
+use fiorino_kit::store;
 use fiorino_proto::config::v1::AcquireFenceRequest;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, Postgres, Transaction};
+use tokio::sync::MutexGuard;
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+};
 
 /// Where the store is.
 #[derive(Debug, Clone, Copy, FromRow)]
@@ -28,6 +33,17 @@ impl Head {
     /// Holds it until the transaction ends: whoever changes configuration or status does this first.
     pub(super) async fn lock(conn: &mut PgConnection) -> sqlx::Result<Self> {
         sqlx::query_as("select store_id, config_seq, status_seq from config_head for update").fetch_one(conn).await
+    }
+
+    /// A transaction that holds it. Those of one process wait for their turn, which must outlive the transaction, before they take a
+    /// connection.
+    pub(super) async fn begin(
+        context: &Context,
+    ) -> sqlx::Result<(MutexGuard<'_, ()>, Transaction<'static, Postgres>, Self)> {
+        let turn = context.changing.lock().await;
+        let mut tx = store::begin(&context.pools.config).await?;
+        let head = Self::lock(&mut tx).await?;
+        Ok((turn, tx, head))
     }
 
     /// Moves it on, in the transaction that holds it.

@@ -57,8 +57,7 @@ impl Readback {
     async fn record(&self, request: RecordReadbackRequest) -> Result<RecordReadbackResponse> {
         let reading = Reading::read(request)?;
         let broker = reading.broker.as_str();
-        let mut tx = store::begin(&self.context.pools.config).await?;
-        let head = Head::lock(&mut tx).await?;
+        let (_turn, mut tx, head) = Head::begin(&self.context).await?;
         if !reading.store(&mut tx).instrument(store::span("record reading")).await? {
             tracing::info!(broker, "reading is older than the one that is known, ignored");
             return Ok(RecordReadbackResponse { waiting: waits(&mut tx, broker).await? });

@@ -77,7 +77,7 @@ impl Stream {
         if hello.service != caller {
             return Err(Status::permission_denied(format!("{caller} may not speak for {:?}", hello.service)));
         }
-        let pool = self.context.pools.config.clone();
+        let pool = self.context.pools.stream.clone();
         let registration = {
             let mut conn = pool.acquire().await.map_err(Error::from)?;
             Registration::register(&mut conn, &hello, Uuid::new_v4().to_string()).await?

@@ -41,7 +41,10 @@ impl Wake {
         let follow = async {
             loop {
                 let Err(error) = self.follow(&pool, &mut retry).await;
-                tracing::warn!(error = %error, "notifications of the database are away, polling");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "notifications of the database are away, polling"
+                );
                 retry.wait().await;
             }
         };

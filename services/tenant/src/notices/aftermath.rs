@@ -68,14 +68,20 @@ async fn write(pool: &PgPool, clock: &Clock, connected: &mut HashSet<i32>, notes
         match configuration::mark_node_connected(pool, &ids, clock.now()).await {
             Ok(()) => connected.extend(seen),
             Err(error) => {
-                tracing::warn!(error = %error, "failed to mark institutions as connected, the next call tries again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "failed to mark institutions as connected, the next call tries again"
+                );
             }
         }
     }
     if !found.is_empty()
         && let Err(error) = open(pool, &found).await
     {
-        tracing::warn!(error = %error, "failed to open cases of missing accounts, the next call tries again");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "failed to open cases of missing accounts, the next call tries again"
+        );
     }
 }
 

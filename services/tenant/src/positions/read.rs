@@ -24,6 +24,9 @@ const PAGE_DEFAULT: u32 = 100;
 /// Largest page, positions.
 const PAGE_MAX: u32 = 500;
 
+/// Longest text that is looked for, bytes.
+const KEY_MAX: usize = 256;
+
 /// Instalments in one page: what fits into a message, and at least one position. A page of large positions ends earlier.
 const PAGE_INSTALMENTS_MAX: usize = 2 * INSTALMENTS_MAX;
 
@@ -51,12 +54,13 @@ pub(super) async fn one(
 /// The id of the position that a request names.
 ///
 /// # Errors
-/// [`Error::Invalid`] when it names none, [`Error::NotFound`] when there is no such position.
+/// [`Error::Invalid`] when it names none or what nothing can be named, [`Error::NotFound`] when there is no such position.
 pub(super) async fn find(connection: &mut PgConnection, owner: &Owner, client: &str, by: Option<By>) -> Result<Uuid> {
     match by {
         None => Err(Error::invalid("by", "must be set; send position_id, notice_number or client_reference")),
         Some(By::PositionId(id)) => position_id(&id),
         Some(By::NoticeNumber(nav)) => {
+            let nav = key("notice_number", &nav)?;
             let found = sqlx::query_scalar("select position_id from notice where institution_id = $1 and nav = $2")
                 .bind(owner.institution_id)
                 .bind(nav)
@@ -66,6 +70,7 @@ pub(super) async fn find(connection: &mut PgConnection, owner: &Owner, client: &
             found.ok_or_else(|| unknown("notice_number", owner))
         }
         Some(By::ClientReference(reference)) => {
+            let reference = key("client_reference", &reference)?;
             let found = sqlx::query_scalar(
                 "select position_id from client_reference where institution_id = $1 and client = $2 and reference = $3",
             )
@@ -83,7 +88,7 @@ pub(super) async fn find(connection: &mut PgConnection, owner: &Owner, client: &
 /// A page of positions, newest first.
 ///
 /// # Errors
-/// [`Error::Invalid`] when size or token of the page are none.
+/// [`Error::Invalid`] when size or token of the page are none, or a filter is one that nothing can have.
 pub(super) async fn list(
     connection: &mut PgConnection,
     owner: &Owner,
@@ -97,6 +102,8 @@ pub(super) async fn list(
             Error::invalid("page_token", "is none of ours; send next_page_token of the page before, or nothing")
         })?,
     };
+    key("debtor_fiscal_code", &request.debtor_fiscal_code)?;
+    key("service_code", &request.service_code)?;
     let mut rows = page(connection, owner.institution_id, request, before, size + 1).await?;
     let mut more = rows.len() > size;
     rows.truncate(size);
@@ -130,6 +137,14 @@ pub(super) fn position_id(text: &str) -> Result<Uuid> {
 /// The answer for a position that the institution does not have.
 pub(super) fn unknown(field: &'static str, owner: &Owner) -> Error {
     Error::NotFound { field, message: format!("institution {} has no such position; check {field}", owner.code) }
+}
+
+/// What a column of names can hold: PostgreSQL refuses U+0000 in a text, and what is longer names nothing.
+fn key<'a>(field: &str, text: &'a str) -> Result<&'a str> {
+    if text.len() > KEY_MAX || text.contains('\0') {
+        return Err(Error::invalid(field, format!("must be at most {KEY_MAX} bytes without U+0000; correct it")));
+    }
+    Ok(text)
 }
 
 fn page_size(asked: u32) -> Result<usize> {

@@ -92,10 +92,12 @@ pub(super) fn plan(arrived: &[Arrived], mut known: Known, now: Timestamp) -> Pla
 impl<'a> Planner<'a> {
     fn receipt(&mut self, arrived: &'a Arrived) -> ApplyOutcome {
         let institution_id = self.known.institutions.get(&arrived.told.institution).copied();
-        let Some(institution_id) = institution_id.filter(|_| !arrived.is_nobodys()) else {
+        if arrived.is_nobodys() {
             self.nobodys(arrived, institution_id.unwrap_or(NO_INSTITUTION));
             return ApplyOutcome::Case;
-        };
+        }
+        // The inbox found it to be ours: the institution is applied again soon, as after a restore, and the inbox keeps it until then.
+        let Some(institution_id) = institution_id else { return ApplyOutcome::Unspecified };
         let key = arrived.key(institution_id);
         // Taken out: the same receipt further down the batch is a repetition.
         if !self.known.fresh.remove(&key) {

@@ -199,10 +199,11 @@ fn findings_of_the_inbox_become_cases_and_the_payment_counts() {
 }
 
 #[rstest]
-#[case(receipt("r", "0"), "unknown")]
-#[case(Receipt { findings: vec!["addressee_never_ours".to_owned()], ..receipt("r", "0") }, US)]
-fn what_was_never_ours_is_a_case_and_no_payment(#[case] told: Receipt, #[case] institution: &str) {
-    let arrived = arrived(vec![Receipt { institution: institution.to_owned(), ..told }]);
+#[case("unknown")]
+#[case(US)]
+fn what_was_never_ours_is_a_case_and_no_payment(#[case] institution: &str) {
+    let findings = vec!["addressee_never_ours".to_owned()];
+    let arrived = arrived(vec![Receipt { institution: institution.to_owned(), findings, ..receipt("r", "0") }]);
     let plan = plan(&arrived, known(&arrived, instalments(&[(1, Payable)])), at());
     assert_eq!(
         (plan.outcomes.as_slice(), kinds(&plan)),
@@ -211,6 +212,15 @@ fn what_was_never_ours_is_a_case_and_no_payment(#[case] told: Receipt, #[case] i
     assert_eq!((plan.moves.len(), plan.messages.len(), plan.receipts.len()), (0, 0, 0));
     assert_eq!(plan.cases[0].institution_id, if institution == US { ID } else { NO_INSTITUTION });
     assert_eq!(plan.cases[0].key, format!("{institution}/r/1"));
+}
+
+#[test]
+fn of_an_institution_that_is_not_known_yet_nothing_is_done() {
+    let ours = receipt("r", "0");
+    let arrived = arrived(vec![Receipt { institution: "unknown".to_owned(), ..ours.clone() }, ours]);
+    let plan = plan(&arrived, known(&arrived, instalments(&[(1, Payable)])), at());
+    assert_eq!(plan.outcomes, [ApplyOutcome::Unspecified, ApplyOutcome::Applied], "the inbox keeps it");
+    assert_eq!((kinds(&plan).len(), plan.moves.len(), plan.messages.len(), plan.receipts.len()), (0, 1, 1, 1));
 }
 
 #[test]

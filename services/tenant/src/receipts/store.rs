@@ -59,8 +59,11 @@ async fn know(connection: &mut PgConnection, with: &Applying<'_>, arrived: &[Arr
         .collect();
     let fresh = take_keys(connection, &keyed).await?;
     let versions = versions(connection, &keyed).await?;
+    // Of a key that the batch repeats the first one counts.
+    let mut seen = HashSet::new();
     let notices: Vec<_> = (keyed.iter())
-        .filter(|(key, receipt)| fresh.contains(key) && receipt.is_paid() && !receipt.is_of_beneficiary())
+        .filter(|(key, _)| fresh.contains(key) && seen.insert(key))
+        .filter(|(_, receipt)| receipt.is_paid() && !receipt.is_of_beneficiary())
         .map(|(key, receipt)| Notice { key, nav: &receipt.told.notice_number, received_at: receipt.received_at })
         .collect();
     let positions = positions_of(connection, &notices).await?;

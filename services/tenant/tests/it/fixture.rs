@@ -97,10 +97,15 @@ impl Tenant {
 impl Replica {
     /// A process on this database.
     pub(crate) async fn start(database: &TestDatabase) -> Self {
+        Self::start_with(database, &[]).await
+    }
+
+    /// A process with further flags.
+    pub(crate) async fn start_with(database: &TestDatabase, flags: &[&str]) -> Self {
         crypto::install_ring();
         let mesh = mesh();
         let arguments = ["fiorino-tenant".to_owned()].into_iter().chain(arguments(&mesh, &database.url, 0));
-        let options = Options::try_parse_from(arguments).unwrap();
+        let options = Options::try_parse_from(arguments.chain(flags.iter().map(ToString::to_string))).unwrap();
         let token = CancellationToken::new();
         let process = process::Context { token: token.clone(), readiness: Readiness::new(&[]), clock: Clock::system() };
         let service = Service::start(options, &process).await.unwrap().unwrap();

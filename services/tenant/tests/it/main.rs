@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod bulkheads;
 mod cases;
 mod changes;
 mod conflict;

@@ -1,7 +1,7 @@
 //! The money path in this process, without the mesh: services on a database of their own, an applied institution, a clock that is
 //! moved by hand.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use fiorino_kit::{
     clock::{Clock, ManualClock},
@@ -98,8 +98,22 @@ impl Money {
         let database = Parts::get().migrated("tenant", &MIGRATIONS).await.unwrap();
         let (clock, time) = Clock::manual(START.parse().unwrap());
         let pool = database.pool.clone();
-        let pools = Pools { verify: pool.clone(), receipts: pool.clone(), batch: pool.clone(), config: pool.clone() };
-        let context = Context { platform: PLATFORM.into(), environment: Environment::Uat, clock: clock.clone(), pools };
+        let shared = || pool.clone();
+        let pools = Pools {
+            verify: shared(),
+            receipts: shared(),
+            batch: shared(),
+            config: shared(),
+            stream: shared(),
+            relay: shared(),
+        };
+        let context = Context {
+            platform: PLATFORM.into(),
+            environment: Environment::Uat,
+            clock: clock.clone(),
+            pools,
+            changing: Arc::default(),
+        };
         let apply = Apply::new(context, Wake::default(), Vec::new(), CancellationToken::new());
         let lease = AcquireFenceRequest { lease_uid: "lease".into(), lease_transitions: 1, platform: PLATFORM.into() };
         let fence = apply.acquire_fence(Request::new(lease)).await.unwrap().into_inner().fence;

@@ -1,8 +1,12 @@
 //! Positions are created once, whole, or not at all.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use fiorino_domain::notice::NoticeNumber;
+use fiorino_kit::{
+    options::DatabaseOptions,
+    store::{self, Class},
+};
 use fiorino_proto::{
     config::v1::LifecyclePhase,
     positions::v1::{
@@ -17,7 +21,7 @@ use tonic::{Code, Status};
 use crate::{
     fixture::violations,
     manifest::PROVINCE,
-    money::{CLIENT, Money, called, numbers, position},
+    money::{CLIENT, Money, Replica, called, numbers, position},
 };
 
 /// The one violation of a refusal.
@@ -252,6 +256,52 @@ async fn pages_have_limits(#[case] page_size: u32, #[case] page_token: &str, #[c
     let request = ListPositionsRequest { page_size, page_token: page_token.into(), ..Default::default() };
     let status = list(&money, request).await.unwrap_err();
     assert_eq!((status.code(), violation(&status).as_str()), (Code::InvalidArgument, expect));
+}
+
+/// PostgreSQL takes no U+0000: that is the caller's fault, not the database's.
+#[rstest]
+#[case::number(Some(By::NoticeNumber("3\0".into())), ListPositionsRequest::default(), "notice_number")]
+#[case::reference(Some(By::ClientReference("r\0".into())), ListPositionsRequest::default(), "client_reference")]
+#[case::long(Some(By::ClientReference("r".repeat(257))), ListPositionsRequest::default(), "client_reference")]
+#[case::debtor(None, ListPositionsRequest { debtor_fiscal_code: "\0".into(), ..Default::default() }, "debtor_fiscal_code")]
+#[case::service(None, ListPositionsRequest { service_code: "TARI\0".into(), ..Default::default() }, "service_code")]
+#[tokio::test]
+async fn what_no_column_can_hold_is_looked_for_in_vain(
+    #[case] by: Option<By>,
+    #[case] filters: ListPositionsRequest,
+    #[case] field: &str,
+) {
+    let money = Money::start().await;
+    let refused = match by {
+        Some(by) => money.get(by).await.unwrap_err(),
+        None => list(&money, filters).await.unwrap_err(),
+    };
+    let expect = format!("{field}: must be at most 256 bytes without U+0000; correct it");
+    assert_eq!((refused.code(), violation(&refused)), (Code::InvalidArgument, expect));
+}
+
+/// Nobody's fault: the batch is tried once, and not again for each of its requests.
+#[tokio::test]
+async fn without_a_connection_a_batch_is_not_tried_one_by_one() {
+    let money = Money::start().await;
+    let class = Class {
+        name: "batch",
+        max: 1,
+        acquire_timeout: Duration::from_millis(200),
+        statement_timeout: Duration::from_secs(5),
+    };
+    let pool = store::connect_class(&DatabaseOptions::for_url(&money.database.url).unwrap(), class).unwrap();
+    let replica = Replica::on(&pool, &money.clock());
+    let held = store::begin(&pool).await.unwrap();
+    let news: Vec<_> = (0..64).map(|place| position(&format!("r{place}"), &[&[1]])).collect();
+    let create = |new: &NewPosition| replica.create(money.institution(), CLIENT, new.clone());
+    let refused: Vec<_> = join_all(news.iter().map(create)).await.into_iter().map(Result::unwrap_err).collect();
+    assert!(refused.iter().all(|status| status.code() == Code::Unavailable), "{refused:?}");
+    let tried = refused.iter().filter(|status| status.message() == "failed to use the database").count();
+    assert!((1..=2).contains(&tried), "{tried} attempts");
+    held.rollback().await.unwrap();
+    let created = join_all(news.iter().map(create)).await;
+    assert!(created.iter().all(Result::is_ok), "a repetition is safe");
 }
 
 #[tokio::test]

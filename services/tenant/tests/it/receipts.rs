@@ -22,6 +22,7 @@ use tonic::{Code, Request};
 
 use crate::{
     fixture::violations,
+    manifest::Manifest,
     money::{Money, called, numbers, position},
 };
 
@@ -216,6 +217,7 @@ async fn what_is_odd_is_kept_and_becomes_a_case() {
     let created = money.create(position("ref", &[&[10_000]])).await;
     let number = numbers(&created).remove(0);
     let findings = vec!["receipt_schema".to_owned(), "receipt_not_associated".to_owned()];
+    let never = vec!["addressee_never_ours".to_owned()];
     let outcomes = money
         .pay(vec![
             Receipt { findings, ..money.receipt("odd", &number, 10_000) },
@@ -227,8 +229,12 @@ async fn what_is_odd_is_kept_and_becomes_a_case() {
             },
             money.receipt("unknown", "312000000000471179", 500),
             Receipt { outcome: "KO".into(), ..money.receipt("ko", "312000000000471179", 500) },
-            Receipt { institution: "00000000000".into(), ..money.receipt("nobodys", &number, 500) },
-            Receipt { findings: vec!["addressee_never_ours".into()], ..money.receipt("never", &number, 500) },
+            Receipt {
+                institution: "00000000000".into(),
+                findings: never.clone(),
+                ..money.receipt("nobodys", &number, 500)
+            },
+            Receipt { findings: never, ..money.receipt("never", &number, 500) },
             Receipt { paid_at: "yesterday".into(), received_at: String::new(), ..money.receipt("no-number", "", 500) },
             Receipt { content_hash: vec![9].into(), ..money.receipt("odd", &number, 1) },
         ])
@@ -255,6 +261,40 @@ async fn what_is_odd_is_kept_and_becomes_a_case() {
     let told: Vec<_> =
         events(&money).await.into_iter().map(|(_, event, _)| (event.receipt_id, event.version)).collect();
     assert_eq!(told, [("odd".into(), 1), ("odd".into(), 2), ("unknown".into(), 1), ("no-number".to_owned(), 1)]);
+}
+
+/// The amount of a receipt is compared with its own notice's activation, not with that of a repetition further down.
+#[tokio::test]
+async fn of_a_receipt_that_a_batch_repeats_the_first_one_counts() {
+    let money = Money::start().await;
+    let created = money.create(position("ref", &[&[100, 300]])).await;
+    let numbers = numbers(&created);
+    money.activate(&numbers[1]).await;
+    let batch = vec![money.receipt("r", &numbers[0], 100), money.receipt("r", &numbers[1], 300)];
+    assert_eq!(money.pay(batch).await, [ApplyOutcome::Applied, ApplyOutcome::Repeated]);
+    assert!(money.cases().await.is_empty());
+    assert_eq!(money.states(&created).await, [Paid, Payable]);
+}
+
+/// As after tenant was restored from before the institution came: what the inbox took in for it waits there.
+#[tokio::test]
+async fn a_receipt_of_an_institution_that_is_applied_later_waits_for_it() {
+    let money = Money::start().await;
+    let created = money.create(position("ref", &[&[10_000]])).await;
+    let later = Manifest::new();
+    let waiting = Receipt {
+        institution: later.fiscal_code().into(),
+        issuer: later.fiscal_code().into(),
+        ..money.receipt("later", "312000000000471179", 500)
+    };
+    let batch = vec![waiting.clone(), money.receipt("now", &numbers(&created)[0], 10_000)];
+    assert_eq!(money.pay(batch).await, [ApplyOutcome::Unspecified, ApplyOutcome::Applied]);
+    assert!(money.cases().await.is_empty());
+    assert_eq!((money.count("receipt").await, money.count("outbox").await), (1, 1));
+    money.applied(&later).await;
+    assert_eq!(money.pay(vec![waiting.clone()]).await, [ApplyOutcome::Case], "of a notice that nobody knows: kept");
+    assert_eq!((money.count("receipt").await, money.count("outbox").await), (2, 2));
+    assert_eq!(money.pay(vec![waiting]).await, [ApplyOutcome::Repeated]);
 }
 
 #[tokio::test]

@@ -1,44 +1,56 @@
-//! One JSON object per log line.
+//! Log lines: a JSON object each, or text for a terminal. Both pass the same net.
 //!
 //! ```json
 //! {"timestamp":"2026-07-14T10:42:00.123456Z","level":"WARN","service":"tenant","target":"fiorino_tenant::grpc",
 //!  "message":"failed to apply","institution":"77777777777","trace_id":"4bf9..","span_id":"00f0.."}
 //! ```
+//! ```text
+//! 2026-07-14T10:42:00.123456Z WARN fiorino_tenant::grpc: failed to apply institution=77777777777 trace_id=4bf9.. span_id=00f0..
+//! ```
 //! Fields are the event's own: spans' fields are looked up by trace id, so that a span never repeats what it carries on every line.
 
-use std::{fmt, io::Write as _, sync::OnceLock};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    sync::OnceLock,
+};
 
 use opentelemetry::trace::TraceContextExt as _;
 use serde::ser::{SerializeMap as _, Serializer as _};
 use serde_json::Value;
 use tracing::{
-    Dispatch, Event, Subscriber,
+    Dispatch, Event, Metadata, Subscriber,
     dispatcher::WeakDispatch,
     field::{Field, Visit},
 };
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::LookupSpan};
 
 use super::scrub::scrub;
-use crate::{clock::Clock, error};
+use crate::{clock::Clock, error, options::LogFormat};
 
 /// Longest text of one field, in bytes; the rest is cut.
 const TEXT_MAX: usize = 4_096;
 
-pub(super) struct JsonLayer<W> {
+/// Field of the text of an event.
+const MESSAGE: &str = "message";
+
+pub(super) struct LineLayer<W> {
     service: &'static str,
+    format: LogFormat,
     writer: W,
     clock: Clock,
     dispatch: OnceLock<WeakDispatch>,
 }
 
+/// Scrubbed, and of bounded length.
 #[derive(Default)]
 struct Fields(Vec<(&'static str, Value)>);
 
-// === impl JsonLayer ===
+// === impl LineLayer ===
 
-impl<W> JsonLayer<W> {
-    pub(super) fn new(service: &'static str, writer: W) -> Self {
-        Self { service, writer, clock: Clock::system(), dispatch: OnceLock::new() }
+impl<W> LineLayer<W> {
+    pub(super) fn new(service: &'static str, format: LogFormat, writer: W) -> Self {
+        Self { service, format, writer, clock: Clock::system(), dispatch: OnceLock::new() }
     }
 
     fn ids<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> Option<(String, String)>
@@ -53,30 +65,54 @@ impl<W> JsonLayer<W> {
         span.is_valid().then(|| (span.trace_id().to_string(), span.span_id().to_string()))
     }
 
-    fn line(&self, event: &Event<'_>, ids: Option<(String, String)>) -> serde_json::Result<Vec<u8>> {
+    fn line(&self, event: &Event<'_>, ids: Option<(String, String)>) -> io::Result<Vec<u8>> {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let mut line = Vec::with_capacity(256);
-        let mut json = serde_json::Serializer::new(&mut line);
-        let mut map = json.serialize_map(None)?;
-        map.serialize_entry("timestamp", &self.clock.now())?;
-        map.serialize_entry("level", event.metadata().level().as_str())?;
-        map.serialize_entry("service", self.service)?;
-        map.serialize_entry("target", event.metadata().target())?;
-        for (name, value) in &fields.0 {
-            map.serialize_entry(name, value)?;
-        }
         if let Some((trace_id, span_id)) = ids {
-            map.serialize_entry("trace_id", &trace_id)?;
-            map.serialize_entry("span_id", &span_id)?;
+            fields.0.extend([("trace_id", Value::from(trace_id)), ("span_id", Value::from(span_id))]);
         }
-        map.end()?;
+        let mut line = Vec::with_capacity(256);
+        match self.format {
+            LogFormat::Json => self.json(event.metadata(), &fields, &mut line)?,
+            LogFormat::Text => self.text(event.metadata(), &fields, &mut line)?,
+        }
         line.push(b'\n');
         Ok(line)
     }
+
+    fn json(&self, metadata: &Metadata<'_>, fields: &Fields, line: &mut Vec<u8>) -> serde_json::Result<()> {
+        let mut json = serde_json::Serializer::new(line);
+        let mut map = json.serialize_map(None)?;
+        map.serialize_entry("timestamp", &self.clock.now())?;
+        map.serialize_entry("level", metadata.level().as_str())?;
+        map.serialize_entry("service", self.service)?;
+        map.serialize_entry("target", metadata.target())?;
+        for (name, value) in &fields.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+
+    fn text(&self, metadata: &Metadata<'_>, fields: &Fields, line: &mut Vec<u8>) -> io::Result<()> {
+        write!(line, "{} {} {}:", self.clock.now(), metadata.level(), metadata.target())?;
+        let is_message = |field: &&(&str, Value)| field.0 == MESSAGE;
+        if let Some((_, Value::String(message))) = fields.0.iter().find(is_message) {
+            write!(line, " {}", message.replace(char::is_control, " "))?;
+        }
+        for (name, value) in fields.0.iter().filter(|field| !is_message(field)) {
+            match value {
+                // What holds no blank needs no quotes to be told from the next field.
+                Value::String(text) if !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') => {
+                    write!(line, " {name}={text}")?;
+                }
+                value => write!(line, " {name}={value}")?,
+            }
+        }
+        Ok(())
+    }
 }
 
-impl<S, W> Layer<S> for JsonLayer<W>
+impl<S, W> Layer<S> for LineLayer<W>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + 'static,
@@ -135,10 +171,7 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
     use opentelemetry::trace::TracerProvider as _;
     use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -164,8 +197,8 @@ mod tests {
         }
     }
 
-    /// What `log` writes, one object per line.
-    fn written(log: impl FnOnce()) -> Vec<Value> {
+    /// What `log` writes.
+    fn written_as(format: LogFormat, log: impl FnOnce()) -> String {
         let (written, provider) = (Written::default(), SdkTracerProvider::builder().build());
         let writer = {
             let written = written.clone();
@@ -173,10 +206,15 @@ mod tests {
         };
         let subscriber = tracing_subscriber::registry()
             .with(tracing_opentelemetry::layer().with_tracer(provider.tracer("test")))
-            .with(JsonLayer::new("tenant", writer));
+            .with(LineLayer::new("tenant", format, writer));
         tracing::subscriber::with_default(subscriber, log);
         let bytes = written.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// What `log` writes, one object per line.
+    fn written(log: impl FnOnce()) -> Vec<Value> {
+        written_as(LogFormat::Json, log).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     #[test]
@@ -197,7 +235,7 @@ mod tests {
             ("institution", "77777777777"),
             ("trace_id", ids[1]),
             ("span_id", ids[2]),
-            ("target", "fiorino_kit::telemetry::json::tests"),
+            ("target", "fiorino_kit::telemetry::lines::tests"),
         ] {
             assert_eq!(line[field], value, "{line}");
         }
@@ -219,5 +257,21 @@ mod tests {
         assert_eq!(lines[0]["iban"], "***");
         assert_eq!(lines[1]["message"], "debtor ***");
         assert_eq!(lines[1]["long"].as_str().unwrap().len(), TEXT_MAX);
+    }
+
+    #[test]
+    fn text_is_one_line_an_event_and_as_clean() {
+        let text = written_as(LogFormat::Text, || {
+            let error = Wrapped(io::Error::other("key (RSSMRA80A01H501U) exists"));
+            let span = tracing::info_span!("apply");
+            let error = &error as &dyn std::error::Error;
+            span.in_scope(|| tracing::warn!(error, rows = 3, iban = "IT60X0542811101000000123456", "failed to\napply"));
+            tracing::info!("debtor RSSMRA80A01H501U");
+        });
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        let told = " WARN fiorino_kit::telemetry::lines::tests: failed to apply error=\"failed to write: key (***) exists\" rows=3 iban=*** trace_id=";
+        assert!(lines[0].contains(told), "{text}");
+        assert!(lines[1].ends_with(" INFO fiorino_kit::telemetry::lines::tests: debtor ***"), "{text}");
     }
 }
