@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     deferred: Gauge<u64>,
     applied: Counter<u64>,
     readbacks: Counter<u64>,
+    unreadable_lines: Counter<u64>,
 }
 
 /// What waits in the inbox.
@@ -65,6 +66,10 @@ impl Metrics {
             deferred: gauge("receipts_deferred", "Receipts that tenant refused alone and that are tried again: alarm"),
             applied: counter("receipts_applied", "Receipts that tenant took, by outcome"),
             readbacks: counter("registry_readbacks", "Readings of pagoPA's registry, by broker and outcome"),
+            unreadable_lines: counter(
+                "registry_lines_unreadable",
+                "Lines of pagoPA's registry that were left out: alarm",
+            ),
         }
     }
 
@@ -106,5 +111,9 @@ impl Metrics {
 
     pub(crate) fn readback(&self, broker: &str, outcome: &'static str) {
         self.readbacks.add(1, &[KeyValue::new("broker", broker.to_owned()), KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn unreadable_lines(&self, listing: &'static str, count: u64) {
+        self.unreadable_lines.add(count, &[KeyValue::new("listing", listing)]);
     }
 }
