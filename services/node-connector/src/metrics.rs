@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     addressees: Counter<u64>,
     repetitions: Counter<u64>,
     unreadable: Counter<u64>,
+    not_taken: Counter<u64>,
     inbox_lag: Gauge<f64>,
     waiting: Gauge<u64>,
     deferred: Gauge<u64>,
@@ -58,6 +59,10 @@ impl Metrics {
             addressees: counter("addressees_asked", "Addressees that were asked of tenant, by result"),
             repetitions: counter("receipts_retry_observed", "Equal repetitions of a receipt"),
             unreadable: counter("receipts_unreadable", "Bodies in which no receipt was found: alarm"),
+            not_taken: counter(
+                "receipts_not_taken",
+                "Bodies that did not come whole and may be receipts, by reason: alarm",
+            ),
             inbox_lag: meter
                 .f64_gauge("receipts_inbox_lag")
                 .with_description("Age of the oldest receipt that is not applied, in seconds")
@@ -97,6 +102,10 @@ impl Metrics {
 
     pub(crate) fn unreadable(&self) {
         self.unreadable.add(1, &[]);
+    }
+
+    pub(crate) fn not_taken(&self, reason: &'static str) {
+        self.not_taken.add(1, &[KeyValue::new("reason", reason)]);
     }
 
     pub(crate) fn backlog(&self, backlog: Backlog) {
