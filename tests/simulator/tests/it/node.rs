@@ -8,7 +8,7 @@ use fiorino_simulator::{
     Options, Simulator,
     judge::Operation,
     node::{ActivateExtras, NoticeKey, OutcomeExtras, delivery},
-    registry::{Association, Institution, Station},
+    registry::{Association, Contents, Institution, Station},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -205,17 +205,27 @@ async fn a_failed_payment_frees_the_notice() {
 #[tokio::test]
 async fn unregistered_iban_is_refused() {
     let Some(world) = World::start(FakeStation::new()).await else { return };
-    world.simulator.registry.lock().ibans.retain(|i| i.fiscal_code != BENEFICIARY);
-    let fault = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
-    assert_eq!(fault.fault_code, "PPT_IBAN_NON_CENSITO");
+    for spoil in [
+        |registry: &mut Contents| registry.ibans.iter_mut().for_each(|i| i.enabled &= i.fiscal_code != BENEFICIARY),
+        |registry: &mut Contents| registry.ibans.retain(|i| i.fiscal_code != BENEFICIARY),
+    ] {
+        spoil(&mut world.simulator.registry.lock());
+        let fault = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
+        assert_eq!(fault.fault_code, "PPT_IBAN_NON_CENSITO");
+    }
 }
 
 #[tokio::test]
 async fn unknown_beneficiary_is_refused() {
     let Some(world) = World::start(FakeStation::new()).await else { return };
-    world.simulator.registry.lock().institutions.remove(BENEFICIARY);
-    let fault = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
-    assert_eq!(fault.fault_code, "PPT_STAZIONE_INT_PA_ERRORE_RESPONSE");
+    for spoil in [
+        |registry: &mut Contents| registry.institutions.get_mut(BENEFICIARY).unwrap().enabled = false,
+        |registry: &mut Contents| drop(registry.institutions.remove(BENEFICIARY)),
+    ] {
+        spoil(&mut world.simulator.registry.lock());
+        let fault = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
+        assert_eq!(fault.fault_code, "PPT_STAZIONE_INT_PA_ERRORE_RESPONSE");
+    }
 }
 
 #[tokio::test]
