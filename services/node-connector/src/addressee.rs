@@ -72,12 +72,25 @@ impl Resolver {
         self.config.current().lookup(address)
     }
 
-    /// Asks tenant, within `budget`.
+    /// Asks tenant, within `budget`, unless it answered lately.
     pub(crate) async fn ask(&self, address: &Address, budget: Duration) -> Verdict {
-        let now = self.clock.monotonic();
-        if let Some(verdict) = self.answers.get(address, now) {
-            return verdict;
+        match self.answers.get(address, self.clock.monotonic()) {
+            Some(verdict) => verdict,
+            None => self.ask_tenant(address, budget).await,
         }
+    }
+
+    /// As [`Resolver::ask`], but whether something was never ours is asked anew: a receipt is refused for good by it, and an
+    /// institution may have been applied since.
+    pub(crate) async fn ask_for_receipt(&self, address: &Address, budget: Duration) -> Verdict {
+        match self.answers.get(address, self.clock.monotonic()) {
+            Some(verdict @ Verdict::Ours { .. }) => verdict,
+            Some(Verdict::NeverOurs(_) | Verdict::Away) | None => self.ask_tenant(address, budget).await,
+        }
+    }
+
+    async fn ask_tenant(&self, address: &Address, budget: Duration) -> Verdict {
+        let now = self.clock.monotonic();
         let request = ResolveAddresseeRequest {
             broker_fiscal_code: address.broker.clone(),
             station_id: address.station.clone(),

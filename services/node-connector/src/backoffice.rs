@@ -5,19 +5,16 @@
 mod cadence;
 mod client;
 mod contract;
+mod tasks;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use fiorino_config_client::{Handle, Progress};
+use fiorino_config_client::Handle;
 use fiorino_kit::{clock::Clock, lease::LeaseSet, rpc, seal::Unsealer};
 use fiorino_proto::config::v1::{RecordReadbackRequest, config_readback_client::ConfigReadbackClient};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
@@ -25,7 +22,8 @@ pub use self::cadence::Intervals;
 use self::{
     cadence::{Cadence, Reading},
     client::{Access, Client},
-    contract::{IbansPage, InstitutionsPage},
+    contract::{IbansPage, InstitutionsPage, Page},
+    tasks::Tasks,
 };
 use crate::{
     metrics::Metrics,
@@ -37,6 +35,8 @@ const LEASE_TTL: Duration = Duration::from_secs(10);
 /// How long a whole reading may take: two listings of some thousand lines.
 const READING_TIMEOUT: Duration = Duration::from_mins(5);
 const RECORD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Before a task that broke is started anew.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a reading failed.
 #[derive(Debug, thiserror::Error)]
@@ -112,62 +112,51 @@ impl Poller {
     /// Keeps one task per broker with a registry, until `token` is cancelled.
     pub(crate) async fn run(self, token: CancellationToken) {
         let mut progress = self.config.progress();
-        let mut tasks = JoinSet::new();
-        let mut running = BTreeMap::new();
+        let mut tasks = Tasks::default();
         loop {
-            self.align(&mut running, &mut tasks, &token);
+            let view = self.config.current();
+            let with_registry = view.brokers().values().filter(|broker| !broker.backoffice_url.is_empty());
+            let wanted = with_registry.map(|broker| broker.fiscal_code.as_str()).collect();
+            tasks.align(&wanted, &token, |code, stop| self.clone().broker(code, stop));
             tokio::select! {
                 () = token.cancelled() => break,
                 changed = progress.changed() => if changed.is_err() { break },
-                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+                Some(ended) = tasks.ended() => if let Err(error) = ended {
+                    tracing::error!(error = &error as &dyn std::error::Error, "reading a registry broke, starting anew");
+                    token.run_until_cancelled(sleep(RESTART_PAUSE)).await;
+                },
             }
         }
-        while tasks.join_next().await.is_some() {}
-    }
-
-    /// Starts what is new, ends what is gone.
-    fn align(
-        &self,
-        running: &mut BTreeMap<String, CancellationToken>,
-        tasks: &mut JoinSet<()>,
-        token: &CancellationToken,
-    ) {
-        let view = self.config.current();
-        let has_registry =
-            |code: &str| view.brokers().get(code).is_some_and(|broker| !broker.backoffice_url.is_empty());
-        running.retain(|code, stop| {
-            let stays = has_registry(code);
-            if !stays {
-                stop.cancel();
-            }
-            stays
-        });
-        for code in view.brokers().keys().filter(|code| has_registry(code)) {
-            if !running.contains_key(code) {
-                let stop = token.child_token();
-                tasks.spawn(self.clone().broker(code.clone(), stop.clone()));
-                running.insert(code.clone(), stop);
-            }
-        }
+        while tasks.ended().await.is_some() {}
     }
 
     /// Reads one broker's registry again and again.
     async fn broker(self, code: String, token: CancellationToken) {
-        let mut progress = self.config.progress();
         let mut cadence = Cadence::new(self.intervals);
         while let Some(()) = token.run_until_cancelled(self.lease()).await {
-            let seq = progress.borrow_and_update().config_seq;
+            let mark = self.config.current().mark(&code);
             let Some(reading) = token.run_until_cancelled(self.read(&code)).await else { return };
             let ended = Instant::now();
             let next = ended + cadence.after(reading);
+            let soonest = ended + cadence.soonest(reading);
             let changed = async {
-                changed_since(&mut progress, seq).await;
-                sleep_until(ended + self.intervals.shortest).await;
+                self.changed(&code, mark).await;
+                sleep_until(soonest).await;
             };
             tokio::select! {
                 () = token.cancelled() => return,
                 () = sleep_until(next) => {}
                 () = changed => cadence.changed(),
+            }
+        }
+    }
+
+    /// Waits until what pagoPA registers for the broker is another than what was read for.
+    async fn changed(&self, code: &str, mark: u64) {
+        let mut progress = self.config.progress();
+        while self.config.current().mark(code) == mark {
+            if progress.changed().await.is_err() {
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -207,8 +196,8 @@ impl Poller {
     async fn reading(&self, broker: &Broker) -> Result<bool, Error> {
         let access = self.access(broker)?;
         let read_at = self.clock.now().to_string();
-        let associations = self.registry.list::<InstitutionsPage>(&access).await?;
-        let ibans = self.registry.list::<IbansPage>(&access).await?;
+        let associations = self.list::<InstitutionsPage>(&access).await?;
+        let ibans = self.list::<IbansPage>(&access).await?;
         tracing::debug!(associations = associations.len(), ibans = ibans.len(), "registry read");
         let mut request = Request::new(RecordReadbackRequest {
             broker_fiscal_code: broker.fiscal_code.clone(),
@@ -219,6 +208,20 @@ impl Poller {
         request.set_timeout(RECORD_TIMEOUT);
         let recorded = self.tenant.clone().record_readback(request).await.map_err(Error::Record)?;
         Ok(recorded.into_inner().waiting)
+    }
+
+    async fn list<P: Page>(&self, access: &Access) -> Result<Vec<P::Item>, Error> {
+        let listing = self.registry.list::<P>(access).await?;
+        if listing.unreadable > 0 {
+            tracing::error!(
+                broker = access.broker,
+                listing = P::LISTING,
+                lines = listing.unreadable,
+                "lines of pagopa's registry break its contract and are left out: ask pagoPA to correct them"
+            );
+            self.metrics.unreadable_lines(P::LISTING, listing.unreadable);
+        }
+        Ok(listing.items)
     }
 
     fn access(&self, broker: &Broker) -> Result<Access, Error> {
@@ -233,12 +236,5 @@ impl Poller {
             })
             .collect::<Result<_, Error>>()?;
         Ok(Access { url: broker.backoffice_url.clone(), broker: broker.fiscal_code.clone(), keys })
-    }
-}
-
-/// Waits until the configuration is another than the one that was read for.
-async fn changed_since(progress: &mut watch::Receiver<Progress>, seq: i64) {
-    if progress.wait_for(|progress| progress.config_seq != seq).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

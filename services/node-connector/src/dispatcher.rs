@@ -7,7 +7,8 @@
 //!        +-- deferred, alone, 1 s doubling to 10 min <-----+-- refused alone
 //! ```
 //!
-//! Tenant away: everything waits, nothing is marked. A row that tenant refuses alone is deferred and blocks nobody.
+//! Tenant away or hanging: everything waits, nothing is marked. A row that tenant refuses alone, or that alone takes too long, is
+//! deferred and blocks nobody.
 
 mod convert;
 mod queue;
@@ -18,7 +19,7 @@ use fiorino_domain::case::CaseKind;
 use fiorino_kit::{backoff::Backoff, clock::Clock, lease::LeaseSet, rpc, trace};
 use fiorino_proto::receipts::v1::{ApplyOutcome, ApplyReceiptsRequest, Receipt, receipts_client::ReceiptsClient};
 use sqlx::PgPool;
-use tokio::{sync::Notify, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 use tracing::{Instrument as _, Span};
@@ -28,7 +29,10 @@ use crate::{
     addressee::{Resolver, Verdict},
     metrics::Metrics,
     projection::{Address, Lookup},
-    receipts::inbox::{Inbox, SHARDS},
+    receipts::{
+        Handover,
+        inbox::{Inbox, SHARDS},
+    },
     refused::Refused,
     tenant,
 };
@@ -39,8 +43,6 @@ const POLL: Duration = Duration::from_millis(250);
 const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long tenant may take for one row.
 const SINGLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// So many rows in a row that take too long: it is tenant, not they.
-const SLOW_MAX: u32 = 2;
 /// Between rounds while tenant or the database is away.
 const AWAY: Backoff = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(1), jitter: 25 };
 /// Between looks at rows whose addressee waits to be judged, and at the backlog.
@@ -60,7 +62,7 @@ pub(crate) struct Dispatcher {
     leases: LeaseSet,
     tenant: ReceiptsClient<rpc::Channel>,
     resolver: Arc<Resolver>,
-    wake: Arc<Notify>,
+    handover: Arc<Handover>,
     clock: Clock,
     metrics: Metrics,
 }
@@ -87,7 +89,7 @@ impl Dispatcher {
         leases: LeaseSet,
         tenant: rpc::Channel,
         resolver: Arc<Resolver>,
-        wake: Arc<Notify>,
+        handover: Arc<Handover>,
         clock: Clock,
         metrics: Metrics,
     ) -> Self {
@@ -97,7 +99,7 @@ impl Dispatcher {
             leases,
             tenant: ReceiptsClient::new(tenant),
             resolver,
-            wake,
+            handover,
             clock,
             metrics,
         }
@@ -130,7 +132,7 @@ impl Dispatcher {
             };
             tokio::select! {
                 () = token.cancelled() => {}
-                () = self.wake.notified(), if pause == POLL => {}
+                () = self.handover.wake.notified(), if pause == POLL => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -174,26 +176,33 @@ impl Dispatcher {
     }
 
     /// Row by row: what fails alone is deferred, unless tenant is away.
+    ///
+    /// A row that takes too long is held until another one shows that tenant answers, and tried once more: only then it is the
+    /// row's fault. One that was deferred before needs no such witness, else it would hold up every round.
     async fn singly(&self, rows: Vec<Due>) -> Result<(), Away> {
-        let mut slow = 0;
+        let mut slow: Option<(Due, Status)> = None;
         for row in rows {
             let rows = [row];
             let status = match self.send(&rows, SINGLE_TIMEOUT).await {
                 Ok(outcomes) => {
                     self.settle(&rows, &outcomes).await?;
-                    slow = 0;
+                    if let Some((row, _)) = slow.take() {
+                        self.again(row).await?;
+                    }
                     continue;
                 }
                 Err(status) => status,
             };
-            let late = status.code() == Code::DeadlineExceeded;
-            slow = if late { slow + 1 } else { 0 };
-            if slow >= SLOW_MAX || (tenant::is_away(&status) && !late) {
-                return Err(Away::Tenant(status));
+            let [row] = rows;
+            match status.code() {
+                Code::DeadlineExceeded if slow.is_some() => return Err(Away::Tenant(status)),
+                Code::DeadlineExceeded if row.attempts == 0 => slow = Some((row, status)),
+                Code::DeadlineExceeded => self.defer_by(&row, &status).await?,
+                _ if tenant::is_away(&status) => return Err(Away::Tenant(status)),
+                _ => self.defer_by(&row, &status).await?,
             }
-            self.defer(&rows[0], &format!("{:?}: {}", status.code(), status.message())).await?;
         }
-        Ok(())
+        slow.map_or(Ok(()), |(_, status)| Err(Away::Tenant(status)))
     }
 
     /// Marks rows by what tenant said of them.
@@ -213,6 +222,22 @@ impl Dispatcher {
             self.defer(row, "tenant could not apply it").await?;
         }
         Ok(())
+    }
+
+    /// A row that took too long, now that tenant answers.
+    async fn again(&self, row: Due) -> Result<(), Away> {
+        let rows = [row];
+        match self.send(&rows, SINGLE_TIMEOUT).await {
+            Ok(outcomes) => self.settle(&rows, &outcomes).await,
+            Err(status) if tenant::is_away(&status) && status.code() != Code::DeadlineExceeded => {
+                Err(Away::Tenant(status))
+            }
+            Err(status) => Ok(self.defer_by(&rows[0], &status).await?),
+        }
+    }
+
+    async fn defer_by(&self, row: &Due, status: &Status) -> sqlx::Result<()> {
+        self.defer(row, &format!("{:?}: {}", status.code(), status.message())).await
     }
 
     async fn defer(&self, row: &Due, reason: &str) -> sqlx::Result<()> {
@@ -259,6 +284,9 @@ impl Dispatcher {
         if let Err(error) = self.judge_waiting().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "failed to judge waiting receipts, trying again");
         }
+        if let Err(error) = self.handover.owed.take_back(&self.inbox).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to take answers back, trying again");
+        }
         match self.queue.backlog().await {
             Ok(backlog) => self.metrics.backlog(backlog),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to measure the inbox"),
@@ -280,7 +308,7 @@ impl Dispatcher {
         let verdict = match self.resolver.lookup(address) {
             Lookup::Associated => Verdict::Ours { associated: true },
             Lookup::NotAssociated => Verdict::Ours { associated: false },
-            Lookup::Unknown => self.resolver.ask(address, SINGLE_TIMEOUT).await,
+            Lookup::Unknown => self.resolver.ask_for_receipt(address, SINGLE_TIMEOUT).await,
         };
         match verdict {
             Verdict::Ours { associated } => {

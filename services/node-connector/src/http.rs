@@ -100,6 +100,7 @@ impl Default for Limits {
 pub(crate) fn router(front: Arc<Front>) -> Router {
     Router::new()
         .route("/node/v1/{station_id}", post(call).fallback(method_not_allowed))
+        .route("/node/v1/{station_id}/", post(call).fallback(method_not_allowed))
         .fallback(not_found)
         .with_state(front)
         .layer(axum::middleware::from_fn(request_id::layer))
@@ -180,16 +181,13 @@ impl Front {
         headers: &HeaderMap,
         body: Body,
     ) -> Answer {
-        let charset = match body::charset(headers) {
-            Ok(charset) => charset,
-            Err(rule) => {
-                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                return Answer::client_fault(status, "the content type is not supported", rule);
-            }
+        let (charset, refused) = match body::charset(headers) {
+            Ok(charset) => (charset, None),
+            Err(rule) => (None, Some(rule)),
         };
         let whole = match self.reader.read(body, charset.as_deref()).await {
             Ok(whole) => whole,
-            Err(error) => return Answer::body_fault(error),
+            Err(error) => return self.not_taken(error),
         };
         let call = Call {
             path_station: path_station.to_owned(),
@@ -198,7 +196,14 @@ impl Front {
             charset,
             deadline: self.clock.monotonic() + self.limits.answer_within,
         };
-        match wire::read_with_charset(&whole.bytes, call.charset.as_deref(), &wire::Limits::default()) {
+        let message = wire::read_with_charset(&whole.bytes, call.charset.as_deref(), &wire::Limits::default());
+        if let Some(rule) = refused
+            && !may_be_receipt(&message)
+        {
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Answer::client_fault(status, "the content type is not supported", rule);
+        }
+        match message {
             Ok(Request::SendReceipt(message)) => self.receipt(&message, call, whole.bytes.clone()).await,
             Ok(Request::Verify(request)) => self.verify(&request, &call).await,
             Ok(Request::GetPayment(request)) => self.get(&request, &call).await,
@@ -277,7 +282,7 @@ impl Front {
     async fn unreadable(&self, error: &ReadError, call: Call, body: Bytes) -> Answer {
         let operation = error.operation();
         if let ReadError::TooLarge { limit, .. } = error {
-            return Answer::body_fault(body::Error::TooLong { limit: *limit });
+            return self.not_taken(body::Error::TooLong { limit: *limit, operation });
         }
         if let Some((operation, fault)) = Fault::of(error) {
             return Answer::fault(operation, &fault);
@@ -290,6 +295,24 @@ impl Front {
             Ok(()) => Answer::unreadable(operation, error),
             Err(reason) => Answer::later(answer::UNKNOWN, reason),
         }
+    }
+
+    /// A body that did not come whole cannot be kept: where it may be a receipt, only an alarm can tell of it.
+    fn not_taken(&self, error: body::Error) -> Answer {
+        if let Some(reason) = error.alarm() {
+            self.metrics.not_taken(reason);
+            tracing::error!(error = &error as &dyn std::error::Error, "a body was not taken that may be a receipt");
+        }
+        Answer::body_fault(error)
+    }
+}
+
+/// Whether it is a receipt, or nobody can tell: whatever HTTP says of it, it is not turned away.
+fn may_be_receipt(message: &Result<Request, ReadError>) -> bool {
+    match message {
+        Ok(Request::SendReceipt(_)) => true,
+        Ok(Request::Verify(_) | Request::GetPayment(_) | Request::Demand(_)) => false,
+        Err(error) => error.operation().is_none_or(wire::Operation::is_receipt),
     }
 }
 

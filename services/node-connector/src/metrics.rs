@@ -20,11 +20,13 @@ pub(crate) struct Metrics {
     addressees: Counter<u64>,
     repetitions: Counter<u64>,
     unreadable: Counter<u64>,
+    not_taken: Counter<u64>,
     inbox_lag: Gauge<f64>,
     waiting: Gauge<u64>,
     deferred: Gauge<u64>,
     applied: Counter<u64>,
     readbacks: Counter<u64>,
+    unreadable_lines: Counter<u64>,
 }
 
 /// What waits in the inbox.
@@ -57,6 +59,10 @@ impl Metrics {
             addressees: counter("addressees_asked", "Addressees that were asked of tenant, by result"),
             repetitions: counter("receipts_retry_observed", "Equal repetitions of a receipt"),
             unreadable: counter("receipts_unreadable", "Bodies in which no receipt was found: alarm"),
+            not_taken: counter(
+                "receipts_not_taken",
+                "Bodies that did not come whole and may be receipts, by reason: alarm",
+            ),
             inbox_lag: meter
                 .f64_gauge("receipts_inbox_lag")
                 .with_description("Age of the oldest receipt that is not applied, in seconds")
@@ -65,6 +71,10 @@ impl Metrics {
             deferred: gauge("receipts_deferred", "Receipts that tenant refused alone and that are tried again: alarm"),
             applied: counter("receipts_applied", "Receipts that tenant took, by outcome"),
             readbacks: counter("registry_readbacks", "Readings of pagoPA's registry, by broker and outcome"),
+            unreadable_lines: counter(
+                "registry_lines_unreadable",
+                "Lines of pagoPA's registry that were left out: alarm",
+            ),
         }
     }
 
@@ -94,6 +104,10 @@ impl Metrics {
         self.unreadable.add(1, &[]);
     }
 
+    pub(crate) fn not_taken(&self, reason: &'static str) {
+        self.not_taken.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
     pub(crate) fn backlog(&self, backlog: Backlog) {
         self.inbox_lag.record(backlog.lag_seconds, &[]);
         self.waiting.record(backlog.waiting, &[]);
@@ -106,5 +120,9 @@ impl Metrics {
 
     pub(crate) fn readback(&self, broker: &str, outcome: &'static str) {
         self.readbacks.add(1, &[KeyValue::new("broker", broker.to_owned()), KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn unreadable_lines(&self, listing: &'static str, count: u64) {
+        self.unreadable_lines.add(count, &[KeyValue::new("listing", listing)]);
     }
 }

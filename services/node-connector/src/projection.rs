@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
 };
 
@@ -17,7 +18,7 @@ use fiorino_wire::Header;
 pub struct Projection;
 
 /// One resource, as far as this service needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Item {
     /// An intermediary towards pagoPA.
     Broker(Broker),
@@ -34,11 +35,20 @@ pub enum Item {
         fiscal_code: String,
         /// Ids of the stations it is associated with.
         stations: BTreeSet<String>,
+        /// Tells this spec from another.
+        mark: u64,
+    },
+    /// An account of an institution: looked at only because pagoPA registers it.
+    Account {
+        /// Fiscal code of the institution.
+        institution: String,
+        /// Tells this spec from another.
+        mark: u64,
     },
 }
 
 /// A broker and how pagoPA's registry is read for it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Broker {
     /// 11 digits.
     pub fiscal_code: String,
@@ -56,6 +66,8 @@ pub struct View {
     stations: HashMap<String, String>,
     /// Fiscal code to station ids.
     institutions: HashMap<String, HashSet<String>>,
+    /// Fiscal code of a broker to what tells its part of the configuration from another.
+    marks: HashMap<String, u64>,
 }
 
 /// To whom a message of the node is addressed: its header.
@@ -88,8 +100,8 @@ impl fiorino_config_client::Projection for Projection {
 
     fn wants(&self, kind: ResourceKind) -> bool {
         match kind {
-            ResourceKind::Broker | ResourceKind::Station | ResourceKind::Institution => true,
-            ResourceKind::Account | ResourceKind::Service | ResourceKind::Unspecified => false,
+            ResourceKind::Broker | ResourceKind::Station | ResourceKind::Institution | ResourceKind::Account => true,
+            ResourceKind::Service | ResourceKind::Unspecified => false,
         }
     }
 
@@ -102,11 +114,12 @@ impl fiorino_config_client::Projection for Projection {
                 let spec = decode::<InstitutionSpec>(resource)?;
                 known::<LifecyclePhase>(spec.phase, "phase")?;
                 let stations = spec.associations.into_iter().map(|association| association.station_id).collect();
-                Ok(Item::Institution { fiscal_code: spec.fiscal_code, stations })
+                Ok(Item::Institution { fiscal_code: spec.fiscal_code, stations, mark: mark(&resource.spec) })
             }
-            ResourceKind::Account | ResourceKind::Service | ResourceKind::Unspecified => {
-                Err("the kind is none of this service's".to_owned())
+            ResourceKind::Account => {
+                Ok(Item::Account { institution: resource.institution.clone(), mark: mark(&resource.spec) })
             }
+            ResourceKind::Service | ResourceKind::Unspecified => Err("the kind is none of this service's".to_owned()),
         }
     }
 
@@ -115,6 +128,7 @@ impl fiorino_config_client::Projection for Projection {
         for item in items.values() {
             view.add(item);
         }
+        view.marks = view.marked(items);
         view
     }
 }
@@ -125,6 +139,12 @@ fn broker(spec: BrokerSpec) -> Item {
         backoffice_url: spec.backoffice_url,
         sealed_keys: spec.sealed_backoffice_keys,
     })
+}
+
+fn mark(spec: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    spec.hash(&mut hasher);
+    hasher.finish()
 }
 
 // === impl Broker ===
@@ -177,6 +197,37 @@ impl View {
         &self.brokers
     }
 
+    /// Another value when anything changed that pagoPA registers for the broker: itself, its stations, the institutions
+    /// associated with them, their accounts.
+    pub fn mark(&self, broker: &str) -> u64 {
+        self.marks.get(broker).copied().unwrap_or_default()
+    }
+
+    fn marked(&self, items: &BTreeMap<String, Arc<Item>>) -> HashMap<String, u64> {
+        let mut hashers: HashMap<String, DefaultHasher> = HashMap::new();
+        for (uid, item) in items {
+            for broker in self.brokers_of(item) {
+                let hasher = hashers.entry(broker.to_owned()).or_default();
+                uid.hash(hasher);
+                item.hash(hasher);
+            }
+        }
+        hashers.into_iter().map(|(broker, hasher)| (broker, hasher.finish())).collect()
+    }
+
+    fn brokers_of<'a>(&'a self, item: &'a Item) -> BTreeSet<&'a str> {
+        let of_institution = |fiscal_code: &str| {
+            let stations = self.institutions.get(fiscal_code).into_iter().flatten();
+            stations.filter_map(|station| self.stations.get(station).map(String::as_str)).collect()
+        };
+        match item {
+            Item::Broker(broker) => BTreeSet::from([broker.fiscal_code.as_str()]),
+            Item::Station { broker, .. } => BTreeSet::from([broker.as_str()]),
+            Item::Institution { fiscal_code, .. } => of_institution(fiscal_code),
+            Item::Account { institution, .. } => of_institution(institution),
+        }
+    }
+
     fn add(&mut self, item: &Item) {
         match item {
             Item::Broker(broker) => {
@@ -185,9 +236,10 @@ impl View {
             Item::Station { station_id, broker } => {
                 self.stations.insert(station_id.clone(), broker.clone());
             }
-            Item::Institution { fiscal_code, stations } => {
+            Item::Institution { fiscal_code, stations, .. } => {
                 self.institutions.entry(fiscal_code.clone()).or_default().extend(stations.iter().cloned());
             }
+            Item::Account { .. } => {}
         }
     }
 }
@@ -195,7 +247,7 @@ impl View {
 #[cfg(test)]
 mod tests {
     use fiorino_config_client::Projection as _;
-    use fiorino_proto::config::v1::Association;
+    use fiorino_proto::config::v1::{AccountSpec, Association};
     use rstest::rstest;
 
     use super::*;
@@ -253,6 +305,28 @@ mod tests {
             institution(LifecyclePhase::Closed),
         ]);
         assert_eq!(view.lookup(&address), expected);
+    }
+
+    fn account(institution: &str, holder: &str) -> Resource {
+        let spec = AccountSpec { holder: holder.into(), ..AccountSpec::default() };
+        Resource { institution: institution.into(), ..resource(ResourceKind::Account, &spec) }
+    }
+
+    #[rstest]
+    #[case::account_of_its_institution(account(INSTITUTION, "another"), true)]
+    #[case::account_of_another(account("66666666666", "another"), false)]
+    #[case::its_institution(institution(LifecyclePhase::Closed), true)]
+    #[case::its_station(station("88888888888_02", BROKER), true)]
+    #[case::station_of_another(station("99999999999_01", "99999999999"), false)]
+    fn a_brokers_mark_tells_what_concerns_it(#[case] change: Resource, #[case] concerns: bool) {
+        let broker =
+            resource(ResourceKind::Broker, &BrokerSpec { fiscal_code: BROKER.into(), ..BrokerSpec::default() });
+        let before = [broker, station(STATION, BROKER), institution(LifecyclePhase::Live), account(INSTITUTION, "it")];
+        let after = before.clone().into_iter().chain([change]).collect::<Vec<_>>();
+        assert_eq!(view(&before).mark(BROKER), view(&before).mark(BROKER));
+        assert_eq!(view(&before).mark(BROKER) != view(&after).mark(BROKER), concerns);
+        // What is gone concerns it as well.
+        assert_ne!(view(&before).mark(BROKER), view(&before[..3]).mark(BROKER));
     }
 
     #[test]

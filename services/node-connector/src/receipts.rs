@@ -11,6 +11,7 @@
 
 pub(crate) mod inbox;
 mod insert;
+mod owed;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +28,10 @@ use jiff::Unit;
 use tokio::{sync::Notify, time::timeout};
 use uuid::Uuid;
 
-use self::inbox::{Inbox, Key, NewReceipt, RawMessage, Row, Stored};
+use self::{
+    inbox::{Inbox, Key, NewReceipt, RawMessage, Row, Stored},
+    owed::Owed,
+};
 use crate::{
     addressee::{Resolver, Verdict},
     database,
@@ -45,8 +49,10 @@ const QUEUE_MAX: usize = 256;
 const RETRY: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_millis(400), jitter: 25 };
 /// Longest write of one batch: whoever waits has given up by then, or tries again.
 const WRITE_LIMIT: Duration = Duration::from_millis(1_200);
-/// What is left to tenant for judging at least, once the message is committed.
-const ASK_MIN: Duration = Duration::from_millis(300);
+/// Longest time for writing where tenant has to be asked afterwards.
+const WRITE_BEFORE_ASKING: Duration = Duration::from_millis(1_200);
+/// What is left for writing what tenant said.
+const WRITE_VERDICT: Duration = Duration::from_millis(200);
 
 /// Why a receipt waits.
 const UNKNOWN: &str = "the addressee is unknown and cannot be asked for now";
@@ -57,12 +63,20 @@ pub(crate) struct Receipts {
     resolver: Arc<Resolver>,
     inbox: Inbox,
     inserts: Batcher<NewReceipt, Inserted, sqlx::Error>,
-    /// Wakes the dispatcher.
-    wake: Arc<Notify>,
+    handover: Arc<Handover>,
     clock: Clock,
     metrics: Metrics,
     /// Time for writing, retries included.
     write_within: Duration,
+}
+
+/// What taking receipts in leaves to the dispatcher.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    /// There is something to apply.
+    pub(crate) wake: Notify,
+    /// Answers to take back.
+    pub(crate) owed: Owed,
 }
 
 /// A call as the HTTP front knows it.
@@ -105,20 +119,28 @@ enum Inserted {
 #[derive(Debug)]
 struct NotWritten(&'static str);
 
+// === impl Handover ===
+
+impl Handover {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { wake: Notify::new(), owed: Owed::new(clock) }
+    }
+}
+
 // === impl Receipts ===
 
 impl Receipts {
     pub(crate) fn new(
         resolver: Arc<Resolver>,
         inbox: Inbox,
-        wake: Arc<Notify>,
+        handover: Arc<Handover>,
         clock: Clock,
         metrics: Metrics,
         write_within: Duration,
     ) -> Self {
         let tables = inbox.clone();
         let inserts = Batcher::new(LANES, BATCH_MAX, QUEUE_MAX, move |batch| insert(tables.clone(), batch));
-        Self { resolver, inbox, inserts, wake, clock, metrics, write_within }
+        Self { resolver, inbox, inserts, handover, clock, metrics, write_within }
     }
 
     /// Takes a readable receipt in.
@@ -127,18 +149,30 @@ impl Receipts {
         let lookup = self.resolver.lookup(&address);
         let deadline = arrival.deadline;
         let new = self.new_receipt(message, lookup, arrival);
-        let stored = match self.write(deadline, || self.store(&new)).await {
+        // Also when the caller hangs up and this is dropped.
+        let debt = self.handover.owed.debt(&new.key, new.content_hash);
+        let decision = self.decide(&new, &address, deadline).await;
+        match decision {
+            Decision::Accepted | Decision::Refused(_) => debt.paid(),
+            Decision::Later(_) => drop(debt),
+        }
+        decision
+    }
+
+    async fn decide(&self, new: &NewReceipt, address: &Address, deadline: Duration) -> Decision {
+        let within = if new.judged { self.write_within } else { self.write_within.min(WRITE_BEFORE_ASKING) };
+        let stored = match self.write(deadline, within, || self.store(new)).await {
             Ok(stored) => stored,
             Err(NotWritten(reason)) => return Decision::Later(reason),
         };
         match stored {
             Stored::Added(_) if new.judged => self.accepted(),
-            Stored::Added(version) => self.judge(&new, version, &address, deadline).await,
-            Stored::Own(row) if row.waiting => self.judge(&new, row.version, &address, deadline).await,
+            Stored::Added(version) => self.judge(new, version, address, deadline).await,
+            Stored::Own(row) if row.waiting => self.judge(new, row.version, address, deadline).await,
             Stored::Own(_) => self.accepted(),
             Stored::Equal(row) => {
                 self.metrics.repetition();
-                self.repeated(&new, &row, &address, deadline).await
+                self.repeated(new, &row, address, deadline).await
             }
         }
     }
@@ -149,7 +183,9 @@ impl Receipts {
         let deadline = arrival.deadline;
         let message = self.raw(arrival);
         tracing::error!(reason, bytes = message.body.len(), path_station = message.path_station, "unreadable message");
-        let kept = self.write(deadline, || async { Ok(self.inbox.unreadable(&message, reason).await?) }).await;
+        let kept = self
+            .write(deadline, self.write_within, || async { Ok(self.inbox.unreadable(&message, reason).await?) })
+            .await;
         kept.map_err(|NotWritten(reason)| reason)
     }
 
@@ -201,7 +237,7 @@ impl Receipts {
     }
 
     fn accepted(&self) -> Decision {
-        self.wake.notify_one();
+        self.handover.wake.notify_one();
         Decision::Accepted
     }
 
@@ -213,8 +249,10 @@ impl Receipts {
             (true, _, false) => self.judge_again(new, address, deadline).await,
             (false, true, true) => self.accept(&new.key, row.version, finding, deadline).await,
             (false, true, false) => self.judge(new, row.version, address, deadline).await,
-            (false, false, _) if row.answered => Decision::Refused(Refused::new(FaultCode::ReceiptDuplicata)),
-            // Judged while the node was away.
+            (false, false, _) if row.answered && !self.handover.owed.is_owed(&new.key, new.content_hash) => {
+                Decision::Refused(Refused::new(FaultCode::ReceiptDuplicata))
+            }
+            // Judged while the node was away, or written when it had been told to come again.
             (false, false, _) => self.accept(&new.key, row.version, None, deadline).await,
         }
     }
@@ -239,9 +277,9 @@ impl Receipts {
                 let refused = Refused::stranger(stranger);
                 let code = refused.code;
                 let refuse = || async { Ok(self.inbox.refuse(&new.key, version, code, true).await?) };
-                match self.write(deadline + ASK_MIN, refuse).await {
+                match self.write(deadline, self.write_within, refuse).await {
                     Ok(()) => {
-                        self.wake.notify_one();
+                        self.handover.wake.notify_one();
                         Decision::Refused(refused)
                     }
                     Err(NotWritten(reason)) => Decision::Later(reason),
@@ -252,12 +290,12 @@ impl Receipts {
     }
 
     async fn ask(&self, address: &Address, deadline: Duration) -> Verdict {
-        self.resolver.ask(address, self.left(deadline).max(ASK_MIN)).await
+        self.resolver.ask_for_receipt(address, self.left(deadline).saturating_sub(WRITE_VERDICT)).await
     }
 
     async fn accept(&self, key: &Key, version: i32, finding: Option<CaseKind>, deadline: Duration) -> Decision {
         let accept = || async { Ok(self.inbox.accept(key, version, finding, true).await?) };
-        match self.write(deadline + ASK_MIN, accept).await {
+        match self.write(deadline, self.write_within, accept).await {
             Ok(()) => self.accepted(),
             Err(NotWritten(reason)) => Decision::Later(reason),
         }
@@ -266,7 +304,7 @@ impl Receipts {
     async fn accept_again(&self, new: &NewReceipt, deadline: Duration) -> Decision {
         let new = NewReceipt { judged: true, ..new.clone() };
         let accept = || async { Ok(self.inbox.accept_again(&new).await?) };
-        match self.write(deadline + ASK_MIN, accept).await {
+        match self.write(deadline, self.write_within, accept).await {
             Ok(()) => self.accepted(),
             Err(NotWritten(reason)) => Decision::Later(reason),
         }
@@ -276,12 +314,17 @@ impl Receipts {
         deadline.saturating_sub(self.clock.monotonic())
     }
 
-    /// Tries until it is written or the time for writing is over.
-    async fn write<T, Written>(&self, deadline: Duration, attempt: impl Fn() -> Written) -> Result<T, NotWritten>
+    /// Tries until it is written, or `within` or the deadline is over.
+    async fn write<T, Written>(
+        &self,
+        deadline: Duration,
+        within: Duration,
+        attempt: impl Fn() -> Written,
+    ) -> Result<T, NotWritten>
     where
         Written: Future<Output = Result<T, Failed>>,
     {
-        let within = self.left(deadline).min(self.write_within);
+        let within = self.left(deadline).min(within);
         let tried = timeout(within, async {
             let mut retry = RETRY.retry();
             loop {

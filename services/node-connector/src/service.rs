@@ -11,7 +11,7 @@ use fiorino_kit::{
     seal::{self, Unsealer},
     tls::{self, Identity},
 };
-use tokio::{sync::Notify, task::JoinHandle, time::timeout};
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ use crate::{
     metrics::Metrics,
     notices::Notices,
     projection::Projection,
-    receipts::{Receipts, inbox::Inbox},
+    receipts::{Handover, Receipts, inbox::Inbox},
 };
 
 /// How long the start waits for the database: without it verify and get are answered all the same.
@@ -130,14 +130,23 @@ impl Service {
         let holder = format!("{}-{}", options.replica, Uuid::new_v4());
         let leases =
             [dispatcher::leases(pools.config.clone(), &holder), backoffice::leases(pools.config.clone(), &holder)];
-        let wake = Arc::new(Notify::new());
-        let front = front(&pools, &resolver, &tenant, &wake, tuning.limits, &clock, &metrics);
+        let handover = Arc::new(Handover::new(clock.clone()));
+        let receipts = Receipts::new(
+            Arc::clone(&resolver),
+            Inbox::new(pools.receipts.clone()),
+            Arc::clone(&handover),
+            clock.clone(),
+            metrics.clone(),
+            tuning.limits.write_within,
+        );
+        let notices = Notices::new(Arc::clone(&resolver), &tenant, clock.clone(), metrics.clone());
+        let front = Front::new(Arc::new(notices), Arc::new(receipts), tuning.limits, clock.clone(), metrics.clone());
         let dispatcher = Dispatcher::new(
             pools.dispatch.clone(),
             leases[0].clone(),
             tenant.clone(),
             resolver,
-            wake,
+            handover,
             clock.clone(),
             metrics.clone(),
         );
@@ -148,7 +157,7 @@ impl Service {
         Ok(Self {
             pools,
             listeners,
-            front,
+            front: Arc::new(front),
             config,
             whole,
             dispatcher,
@@ -231,28 +240,6 @@ async fn listeners(options: &Options) -> Result<(Vec<Listener>, Addresses), Erro
         listeners.push(listener);
     }
     Ok((listeners, addresses))
-}
-
-fn front(
-    pools: &Pools,
-    resolver: &Arc<Resolver>,
-    tenant: &rpc::Channel,
-    wake: &Arc<Notify>,
-    limits: Limits,
-    clock: &Clock,
-    metrics: &Metrics,
-) -> Arc<Front> {
-    let notices = Notices::new(Arc::clone(resolver), tenant, clock.clone(), metrics.clone());
-    let inbox = Inbox::new(pools.receipts.clone());
-    let receipts = Receipts::new(
-        Arc::clone(resolver),
-        inbox,
-        Arc::clone(wake),
-        clock.clone(),
-        metrics.clone(),
-        limits.write_within,
-    );
-    Arc::new(Front::new(Arc::new(notices), Arc::new(receipts), limits, clock.clone(), metrics.clone()))
 }
 
 /// The database was away at the start.

@@ -142,9 +142,17 @@ fn transport(status: u16, content_type: Option<&str>) -> Vec<Violation> {
     if status != 200 {
         violations.push(Violation::new("http-status", "", format!("status is {status}, must be 200")));
     }
-    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
     if !media_type.eq_ignore_ascii_case("text/xml") {
         violations.push(Violation::new("content-type", "", format!("is {media_type:?}, must be text/xml")));
+    }
+    let parameters = parts.filter_map(|part| part.split_once('='));
+    let charset = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset")).map(|(_, value)| value);
+    for charset in charset.map(|value| value.trim().trim_matches('"')) {
+        if !charset.eq_ignore_ascii_case("utf-8") {
+            violations.push(Violation::new("content-charset", "", format!("is {charset:?}, must be utf-8")));
+        }
     }
     violations
 }

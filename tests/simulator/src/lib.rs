@@ -35,6 +35,10 @@ pub struct Options {
     pub receipt_attempts: u32,
     /// How long a payment token is valid; 30 minutes at the real node.
     pub token_validity: Duration,
+    /// How long a station may take to answer a verify or a request of payment; 7 s at the real node.
+    pub notice_timeout: Duration,
+    /// How long a station may take to answer a receipt; 15 s at the real node.
+    pub receipt_timeout: Duration,
     /// The node's client certificate, its key and the authority of the stations' certificates: PEM.
     pub client_identity: Option<station::ClientIdentity>,
 }
@@ -56,6 +60,8 @@ impl Default for Options {
             receipt_retry: Duration::from_hours(1),
             receipt_attempts: 48,
             token_validity: Duration::from_mins(30),
+            notice_timeout: Duration::from_secs(7),
+            receipt_timeout: Duration::from_secs(15),
             client_identity: None,
         }
     }
@@ -70,7 +76,7 @@ impl Simulator {
     /// When the client certificate cannot be read.
     pub fn start(options: &Options, token: &CancellationToken) -> anyhow::Result<Self> {
         let registry = Arc::new(Registry::default());
-        let client = StationClient::new(options.client_identity.as_ref())?;
+        let client = StationClient::new(options)?;
         let node = Arc::new(Node::new(Arc::clone(&registry), client, options));
         tokio::spawn(node::delivery::run(Arc::clone(&node), token.clone()));
         Ok(Self { registry, node })

@@ -1,4 +1,6 @@
-//! `fiorino-simulator serve`: the node and a PSP; `fiorino-simulator pay`: pays a notice through a running one.
+//! `fiorino-simulator serve`: the node and a PSP; the other commands talk to a running one: they register, verify, activate, pay.
+
+mod client;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,10 +21,8 @@ struct Cli {
 enum Command {
     /// Runs the node until SIGTERM or SIGINT.
     Serve(Serve),
-    /// Verifies a notice through a running node.
-    Verify(Notice),
-    /// Verifies, activates and pays a notice through a running node.
-    Pay(Notice),
+    #[command(flatten)]
+    Client(client::Command),
 }
 
 #[derive(Debug, Args)]
@@ -44,26 +44,12 @@ struct Serve {
     station_ca: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-struct Notice {
-    /// Address of a running simulator.
-    #[arg(long, env = "FIORINO_SIMULATOR_URL")]
-    url: String,
-    /// Fiscal code of the institution.
-    #[arg(long)]
-    institution: String,
-    /// 18 digits.
-    #[arg(long = "notice")]
-    number: String,
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match Cli::parse().command {
         Command::Serve(options) => serve(options).await,
-        Command::Verify(notice) => psp(&notice, "verify").await,
-        Command::Pay(notice) => psp(&notice, "pay").await,
+        Command::Client(command) => command.run().await,
     }
 }
 
@@ -98,17 +84,4 @@ async fn stop() {
         () = terminated => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-}
-
-#[expect(clippy::print_stdout, reason = "a command line answers on standard output")]
-async fn psp(notice: &Notice, step: &str) -> anyhow::Result<()> {
-    let url = format!("{}/psp/{step}", notice.url.trim_end_matches('/'));
-    let body = serde_json::json!({"fiscalCode": notice.institution, "noticeNumber": notice.number});
-    let response =
-        reqwest::Client::new().post(url).json(&body).send().await.context("failed to reach the simulator")?;
-    let refused = !response.status().is_success();
-    let answer: serde_json::Value = response.json().await.context("failed to read the answer")?;
-    println!("{answer:#}");
-    anyhow::ensure!(!refused, "the node answered with a fault");
-    Ok(())
 }

@@ -47,11 +47,11 @@ pub struct ReceiptFacts {
 }
 
 fn leaf(name: &str, text: impl Into<String>) -> Element {
-    Element { namespace: None, name: name.to_owned(), text: text.into(), children: Vec::new() }
+    Element { namespace: None, name: name.to_owned(), text: text.into(), children: Vec::new(), attributes: Vec::new() }
 }
 
 fn node(name: &str, children: Vec<Element>) -> Element {
-    Element { namespace: None, name: name.to_owned(), text: String::new(), children }
+    Element { namespace: None, name: name.to_owned(), text: String::new(), children, attributes: Vec::new() }
 }
 
 /// `paVerifyPaymentNotice`

@@ -32,7 +32,7 @@ pub struct NoticeKey {
 }
 
 /// What the PSP may add to an activation.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivateExtras {
     /// Cents.
@@ -41,6 +41,8 @@ pub struct ActivateExtras {
     pub transfer_type: Option<String>,
     /// Cart.
     pub payment_note: Option<String>,
+    /// The same key with the same request has the same answer, while the token is valid.
+    pub idempotency_key: Option<String>,
 }
 
 /// How the citizen paid.
@@ -92,7 +94,8 @@ struct Token {
     notice: NoticeKey,
     route: Route,
     payment: Element,
-    payment_note: Option<String>,
+    extras: ActivateExtras,
+    answer: Activated,
     expires: Instant,
     outcome: Option<bool>,
 }
@@ -102,6 +105,13 @@ struct Ledger {
     tokens: BTreeMap<String, Token>,
     /// The token that holds a notice, paid or in progress.
     holders: BTreeMap<NoticeKey, String>,
+}
+
+/// A notice that is being activated: whatever ends the activation, also a client that hangs up, frees it.
+#[derive(Debug)]
+struct Hold<'a> {
+    node: &'a Node,
+    notice: Option<NoticeKey>,
 }
 
 /// The node.
@@ -124,6 +134,23 @@ const VIOLATIONS_MAX: usize = 1_000;
 impl Default for OutcomeExtras {
     fn default() -> Self {
         Self { payment_method: "creditCard".to_owned(), fee_cents: 150 }
+    }
+}
+
+// === impl Hold ===
+
+impl Hold<'_> {
+    /// The token is in the ledger: it holds the notice from here on.
+    fn keep(mut self) {
+        self.notice = None;
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if let Some(notice) = &self.notice {
+            self.node.ledger().holders.remove(notice);
+        }
     }
 }
 
@@ -170,13 +197,30 @@ impl Node {
     /// The fault that the PSP gets.
     pub async fn activate(&self, key: &NoticeKey, extras: &ActivateExtras) -> Result<Activated, Fault> {
         let route = self.route(key, None)?;
-        let token = uuid::Uuid::new_v4().simple().to_string();
-        self.hold(key, &token)?;
-        let activated = self.ask_payment(key, extras, &route, &token).await;
-        if activated.is_err() {
-            self.ledger().holders.remove(key);
+        if let Some(answer) = self.repeated(key, extras)? {
+            return Ok(answer);
         }
-        activated
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        let hold = self.hold(key, &token)?;
+        let activated = self.ask_payment(key, extras, &route, &token).await?;
+        hold.keep();
+        Ok(activated)
+    }
+
+    /// The answer to an equal request with the same idempotency key.
+    fn repeated(&self, key: &NoticeKey, extras: &ActivateExtras) -> Result<Option<Activated>, Fault> {
+        let Some(idempotency_key) = &extras.idempotency_key else { return Ok(None) };
+        let ledger = self.ledger();
+        let now = Instant::now();
+        let known = ledger
+            .tokens
+            .values()
+            .find(|entry| entry.extras.idempotency_key.as_ref() == Some(idempotency_key) && now <= entry.expires);
+        match known {
+            Some(entry) if entry.notice == *key && entry.extras == *extras => Ok(Some(entry.answer.clone())),
+            Some(_) => Err(Fault::node("PPT_ERRORE_IDEMPOTENZA")),
+            None => Ok(None),
+        }
     }
 
     async fn ask_payment(
@@ -201,16 +245,18 @@ impl Node {
         let payment = self.usable(call)?.child("data").cloned().ok_or_else(Fault::malformed)?;
         let transfers = self.check_transfers(&payment)?;
         let amount_cents = payment.text_of("paymentAmount").and_then(|a| facets::amount(a).ok()).unwrap_or_default();
+        let answer = Activated { payment_token: token.to_owned(), amount_cents, transfers, elapsed_ms, trace_id };
         let entry = Token {
             notice: key.clone(),
             route: route.clone(),
             payment,
-            payment_note: extras.payment_note.clone(),
+            extras: extras.clone(),
+            answer: answer.clone(),
             expires: Instant::now() + self.token_validity,
             outcome: None,
         };
         self.ledger().tokens.insert(token.to_owned(), entry);
-        Ok(Activated { payment_token: token.to_owned(), amount_cents, transfers, elapsed_ms, trace_id })
+        Ok(answer)
     }
 
     /// `sendPaymentOutcome(V2)`. OK makes the receipts; KO frees the notice. Returns the receipt's id.
@@ -244,7 +290,7 @@ impl Node {
             payment_method: extras.payment_method.clone(),
             fee: euros(extras.fee_cents),
             paid_at: clock::now().to_zoned(rome).datetime(),
-            payment_note: entry.payment_note.clone(),
+            payment_note: entry.extras.payment_note.clone(),
         };
         let beneficiaries: Vec<String> =
             transfers(&entry.payment).filter_map(|t| t.text_of("fiscalCodePA").map(str::to_owned)).collect();
@@ -293,8 +339,8 @@ impl Node {
         route.ok_or_else(|| Fault::node("PPT_STAZIONE_INT_PA_SCONOSCIUTA"))
     }
 
-    /// Takes the notice for `token`, unless it is paid or another token holds it.
-    fn hold(&self, key: &NoticeKey, token: &str) -> Result<(), Fault> {
+    /// Takes the notice for `token`, unless it is paid or another token holds it. It is free again with the hold, unless kept.
+    fn hold(&self, key: &NoticeKey, token: &str) -> Result<Hold<'_>, Fault> {
         let mut ledger = self.ledger();
         if let Some(holder) = ledger.holders.get(key) {
             match ledger.tokens.get(holder) {
@@ -305,7 +351,7 @@ impl Node {
             }
         }
         ledger.holders.insert(key.clone(), token.to_owned());
-        Ok(())
+        Ok(Hold { node: self, notice: Some(key.clone()) })
     }
 
     fn usable(&self, call: Call) -> Result<Element, Fault> {

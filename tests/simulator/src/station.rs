@@ -10,6 +10,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::{
+    Options,
     judge::{self, Operation, Verdict},
     registry::Station,
 };
@@ -33,6 +34,8 @@ pub struct ClientIdentity {
 pub struct StationClient {
     http: reqwest::Client,
     next: AtomicUsize,
+    notice_timeout: Duration,
+    receipt_timeout: Duration,
 }
 
 /// What came of a call.
@@ -59,18 +62,18 @@ pub enum Unreachable {
 // === impl StationClient ===
 
 impl StationClient {
-    /// A client with the node's certificate, if there is one.
+    /// A client with the node's time limits, and its certificate if there is one.
     ///
     /// # Errors
     /// When a file of the identity cannot be read or is no PEM.
-    pub fn new(identity: Option<&ClientIdentity>) -> anyhow::Result<Self> {
+    pub fn new(options: &Options) -> anyhow::Result<Self> {
         // Whoever comes first installs it; a second installation is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(2))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy();
-        if let Some(identity) = identity {
+        if let Some(identity) = &options.client_identity {
             let read =
                 |path: &PathBuf| std::fs::read(path).with_context(|| format!("failed to read {}", path.display()));
             let mut pem = read(&identity.certificate)?;
@@ -79,7 +82,12 @@ impl StationClient {
                 .identity(reqwest::Identity::from_pem(&pem).context("failed to parse the client certificate")?)
                 .tls_certs_only(reqwest::Certificate::from_pem_bundle(&read(&identity.authority)?)?);
         }
-        Ok(Self { http: builder.build().context("failed to build the http client")?, next: AtomicUsize::new(0) })
+        Ok(Self {
+            http: builder.build().context("failed to build the http client")?,
+            next: AtomicUsize::new(0),
+            notice_timeout: options.notice_timeout,
+            receipt_timeout: options.receipt_timeout,
+        })
     }
 
     /// Sends `request` and judges the answer.
@@ -87,8 +95,8 @@ impl StationClient {
         let trace_id = uuid::Uuid::new_v4().simple().to_string();
         let started = tokio::time::Instant::now();
         let limit = match operation {
-            Operation::Verify | Operation::GetPayment | Operation::GetPaymentV2 => Duration::from_secs(7),
-            Operation::SendRt | Operation::SendRtV2 => Duration::from_secs(15),
+            Operation::Verify | Operation::GetPayment | Operation::GetPaymentV2 => self.notice_timeout,
+            Operation::SendRt | Operation::SendRtV2 => self.receipt_timeout,
         };
         let attempt = self.attempt(station, operation, &request, &trace_id);
         let result = tokio::time::timeout(limit, attempt).await.unwrap_or(Err(Unreachable::Timeout));

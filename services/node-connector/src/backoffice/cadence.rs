@@ -55,15 +55,28 @@ impl Cadence {
         self.next = self.intervals.shortest;
     }
 
+    /// How soon after a reading a change may lead to the next one: what the registry asked for holds in any case.
+    pub(crate) fn soonest(&self, reading: Reading) -> Duration {
+        self.intervals.shortest.max(self.asked(reading))
+    }
+
     /// How long to wait after a reading.
     pub(crate) fn after(&mut self, reading: Reading) -> Duration {
         match reading {
             Reading::Waiting => self.double(),
-            Reading::Failed { retry_after } => self.double().max(retry_after.unwrap_or_default()),
+            Reading::Failed { .. } => self.double().max(self.asked(reading)),
             Reading::Settled => {
                 self.changed();
                 self.intervals.settled
             }
+        }
+    }
+
+    /// What the registry asked to wait, a day at most.
+    fn asked(&self, reading: Reading) -> Duration {
+        match reading {
+            Reading::Failed { retry_after: Some(asked) } => asked.min(self.intervals.settled),
+            Reading::Failed { retry_after: None } | Reading::Waiting | Reading::Settled => Duration::ZERO,
         }
     }
 
@@ -114,6 +127,18 @@ mod tests {
         let mut cadence = Cadence::new(Intervals::default());
         assert_eq!(seconds(&mut cadence, Reading::Failed { retry_after: Some(Duration::from_secs(30)) }), 30);
         assert_eq!(seconds(&mut cadence, Reading::Failed { retry_after: None }), 2);
+        let years = Reading::Failed { retry_after: Some(Duration::from_secs(u64::MAX)) };
+        assert_eq!(seconds(&mut cadence, years), 24 * 60 * 60);
+    }
+
+    #[test]
+    fn a_change_does_not_shorten_what_the_registry_asked_for() {
+        let cadence = Cadence::new(Intervals::default());
+        let failed = |retry_after| Reading::Failed { retry_after };
+        assert_eq!(cadence.soonest(failed(Some(Duration::from_secs(30)))), Duration::from_secs(30));
+        for reading in [failed(None), failed(Some(Duration::ZERO)), Reading::Waiting, Reading::Settled] {
+            assert_eq!(cadence.soonest(reading), Duration::from_secs(1));
+        }
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use http::{StatusCode, header::RETRY_AFTER};
 use reqwest::{Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::contract::Page;
+use super::contract::{Listing, Page};
 
 /// Elements per page: the contract's maximum.
 const PAGE_LIMIT: u64 = 100;
@@ -41,6 +41,10 @@ pub(crate) enum Error {
     TooLong { listing: &'static str },
     #[error("failed to read the backoffice's page of {listing}")]
     Body { listing: &'static str, source: serde_json::Error },
+    #[error("backoffice has no page {page} of {listing} (404) after it told of one: read again")]
+    Vanished { listing: &'static str, page: u64 },
+    #[error("backoffice's listing of {listing} has {lines} lines and tells of {total}: read again")]
+    Incomplete { listing: &'static str, lines: u64, total: u64 },
 }
 
 /// A client of the API, for every broker.
@@ -69,7 +73,9 @@ impl Error {
             | Self::Unauthorized
             | Self::Http { .. }
             | Self::TooLong { .. }
-            | Self::Body { .. } => None,
+            | Self::Body { .. }
+            | Self::Vanished { .. }
+            | Self::Incomplete { .. } => None,
         }
     }
 }
@@ -89,18 +95,24 @@ impl Client {
         Ok(Self { http })
     }
 
-    /// A complete listing. A broker that the registry does not know (404) has an empty one.
+    /// A complete listing. A broker that the registry does not know (404 for the first page) has an empty one.
     ///
     /// # Errors
-    /// When any page cannot be read: half a listing is none.
-    pub(crate) async fn list<P: Page>(&self, access: &Access) -> Result<Vec<P::Item>> {
-        let mut items = Vec::new();
+    /// When any page cannot be read, or there are not as many lines as the registry tells: half a listing is none.
+    pub(crate) async fn list<P: Page>(&self, access: &Access) -> Result<Listing<P::Item>> {
+        let mut listing = Listing::default();
         for page in 0..PAGES_MAX {
-            let Some(read) = self.page::<P>(access, page).await? else { return Ok(Vec::new()) };
-            let total_pages = read.total_pages();
-            items.extend(read.into_items());
-            if page + 1 >= total_pages {
-                return Ok(items);
+            let read = match self.page::<P>(access, page).await? {
+                Some(read) => read,
+                None if page == 0 => return Ok(listing),
+                None => return Err(Error::Vanished { listing: P::LISTING, page }),
+            };
+            let told = read.page_info();
+            read.add_to(&mut listing);
+            if page + 1 >= told.total_pages {
+                let (lines, total) = (listing.lines, told.total_elements);
+                let incomplete = Error::Incomplete { listing: P::LISTING, lines, total };
+                return if lines == total { Ok(listing) } else { Err(incomplete) };
             }
         }
         Err(Error::TooLong { listing: P::LISTING })

@@ -1,13 +1,13 @@
 //! What the Backoffice external API answers (`openapi_backoffice_external_ec.json`), and what of it tenant is told.
 
 use fiorino_proto::config::v1::{RegisteredAssociation, RegisteredIban};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 /// `GET /brokers/{brokerCode}/creditor_institutions`
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InstitutionsPage {
-    creditor_institutions: Vec<BrokerInstitution>,
+    creditor_institutions: Vec<Line<BrokerInstitution>>,
     page_info: PageInfo,
 }
 
@@ -31,7 +31,7 @@ struct BrokerInstitution {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct IbansPage {
-    ibans: Vec<InstitutionIban>,
+    ibans: Vec<Line<InstitutionIban>>,
     page_info: PageInfo,
 }
 
@@ -44,10 +44,30 @@ struct InstitutionIban {
     validity_date: String,
 }
 
+/// How much a listing has at present.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PageInfo {
-    total_pages: u64,
+pub(crate) struct PageInfo {
+    pub(crate) total_elements: u64,
+    pub(crate) total_pages: u64,
+}
+
+/// A line, or one that breaks the contract: it must not hide the others.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Line<T> {
+    Read(T),
+    Unreadable(IgnoredAny),
+}
+
+/// What was read of a listing so far.
+#[derive(Debug)]
+pub(crate) struct Listing<T> {
+    pub(crate) items: Vec<T>,
+    /// Lines as the registry counts them, also those that tell nothing or cannot be read.
+    pub(crate) lines: u64,
+    /// Lines that break the contract.
+    pub(crate) unreadable: u64,
 }
 
 /// One page of a listing.
@@ -56,9 +76,29 @@ pub(crate) trait Page: serde::de::DeserializeOwned {
     /// Last path segment of the listing.
     const LISTING: &'static str;
 
-    /// How many pages the listing has at present.
-    fn total_pages(&self) -> u64;
-    fn into_items(self) -> Vec<Self::Item>;
+    fn page_info(&self) -> PageInfo;
+    fn add_to(self, listing: &mut Listing<Self::Item>);
+}
+
+// === impl Listing ===
+
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), lines: 0, unreadable: 0 }
+    }
+}
+
+impl<T> Listing<T> {
+    /// Counts every line; `item`: what it tells, if anything.
+    fn add<L>(&mut self, lines: Vec<Line<L>>, item: impl Fn(L) -> Option<T>) {
+        for line in lines {
+            self.lines += 1;
+            match line {
+                Line::Read(line) => self.items.extend(item(line)),
+                Line::Unreadable(_) => self.unreadable += 1,
+            }
+        }
+    }
 }
 
 // === impl Page ===
@@ -67,12 +107,12 @@ impl Page for InstitutionsPage {
     type Item = RegisteredAssociation;
     const LISTING: &'static str = "creditor_institutions";
 
-    fn total_pages(&self) -> u64 {
-        self.page_info.total_pages
+    fn page_info(&self) -> PageInfo {
+        self.page_info
     }
 
-    fn into_items(self) -> Vec<RegisteredAssociation> {
-        self.creditor_institutions.into_iter().filter_map(BrokerInstitution::into_association).collect()
+    fn add_to(self, listing: &mut Listing<RegisteredAssociation>) {
+        listing.add(self.creditor_institutions, BrokerInstitution::into_association);
     }
 }
 
@@ -80,12 +120,12 @@ impl Page for IbansPage {
     type Item = RegisteredIban;
     const LISTING: &'static str = "ibans";
 
-    fn total_pages(&self) -> u64 {
-        self.page_info.total_pages
+    fn page_info(&self) -> PageInfo {
+        self.page_info
     }
 
-    fn into_items(self) -> Vec<RegisteredIban> {
-        self.ibans.into_iter().map(InstitutionIban::into_registered).collect()
+    fn add_to(self, listing: &mut Listing<RegisteredIban>) {
+        listing.add(self.ibans, |iban| Some(iban.into_registered()));
     }
 }
 
@@ -142,11 +182,17 @@ mod tests {
         "stationState": "enabled", "version": "1", "intermediated": true, "broadcast": false, "primitiveVersion": 2
     }"#;
 
+    fn read<P: Page>(page: &str) -> Listing<P::Item> {
+        let mut listing = Listing::default();
+        serde_json::from_str::<P>(page).unwrap().add_to(&mut listing);
+        listing
+    }
+
     fn associations(institution: &str) -> Vec<RegisteredAssociation> {
         let page = format!(
             r#"{{"creditorInstitutions":[{institution}],"pageInfo":{{"limit":100,"page":0,"totalElements":1,"totalPages":1}}}}"#
         );
-        serde_json::from_str::<InstitutionsPage>(&page).unwrap().into_items()
+        read::<InstitutionsPage>(&page).items
     }
 
     #[test]
@@ -188,8 +234,18 @@ mod tests {
             r#"{{"ibans":[{{"ciFiscalCode":"77777777777","ciName":"Comune","iban":"IT60X0542811101000000123456","status":"{status}",
                 "validityDate":"2026-01-01T00:00:00Z"}}],"pageInfo":{{"limit":100,"page":0,"totalElements":1,"totalPages":1}}}}"#
         );
-        let page: IbansPage = serde_json::from_str(&page).unwrap();
-        assert!(!format!("{page:?}").contains("IT60X"), "the number must not be printed");
-        assert_eq!(page.into_items()[0].enabled, enabled);
+        let parsed: IbansPage = serde_json::from_str(&page).unwrap();
+        assert!(!format!("{parsed:?}").contains("IT60X"), "the number must not be printed");
+        assert_eq!(read::<IbansPage>(&page).items[0].enabled, enabled);
+    }
+
+    #[test]
+    fn a_line_that_breaks_the_contract_hides_no_other() {
+        let nameless = INSTITUTION.replace("\"77777777777\"", "null");
+        let page = format!(
+            r#"{{"creditorInstitutions":[{nameless},{INSTITUTION},7],"pageInfo":{{"totalElements":3,"totalPages":1}}}}"#
+        );
+        let listing = read::<InstitutionsPage>(&page);
+        assert_eq!((listing.items.len(), listing.lines, listing.unreadable), (1, 3, 2));
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use fiorino_wire::{Limits, operation_of};
+use fiorino_wire::{Limits, Operation, operation_of};
 use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,7 +18,7 @@ const LARGE_BODIES_MAX: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     #[error("the body is longer than {limit} bytes, the most that is read of this operation")]
-    TooLong { limit: usize },
+    TooLong { limit: usize, operation: Option<Operation> },
     #[error("the body did not arrive within {} s: send it at once", limit.as_secs())]
     TooSlow { limit: Duration },
     #[error("the body ended early: send as many bytes as Content-Length says")]
@@ -62,6 +62,21 @@ pub(crate) fn charset(headers: &HeaderMap) -> Result<Option<String>, &'static st
     }
 }
 
+// === impl Error ===
+
+impl Error {
+    /// Why a body was not taken that may be a receipt, for the alarm; `None`: it is none, or comes again.
+    pub(crate) const fn alarm(&self) -> Option<&'static str> {
+        match self {
+            Self::TooLong { operation: Some(operation), .. } if !operation.is_receipt() => None,
+            Self::TooLong { .. } => Some("too_long"),
+            Self::TooSlow { .. } => Some("too_slow"),
+            Self::Broken => Some("broken"),
+            Self::Overloaded => None,
+        }
+    }
+}
+
 // === impl Reader ===
 
 impl Reader {
@@ -82,15 +97,16 @@ impl Reader {
     async fn collect(&self, mut body: Body, charset: Option<&str>) -> Result<Whole, Error> {
         let mut bytes = BytesMut::new();
         let mut slot = None;
-        let mut limit = self.limits.request_bytes;
+        let (mut limit, mut operation) = (self.limits.request_bytes, None);
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Error::Broken)?.into_data() else { continue };
             let length = bytes.len() + data.len();
             if length > limit {
-                limit = self.long_limit(&bytes, charset);
+                operation = operation_of(&bytes, charset, &self.limits);
+                limit = self.long_limit(operation);
             }
             if length > limit {
-                return Err(Error::TooLong { limit });
+                return Err(Error::TooLong { limit, operation });
             }
             if length > SMALL_BYTES && slot.is_none() {
                 slot = Some(Arc::clone(&self.large).try_acquire_owned().map_err(|_| Error::Overloaded)?);
@@ -100,9 +116,9 @@ impl Reader {
         Ok(Whole { bytes: bytes.freeze(), _slot: slot })
     }
 
-    /// What a body may become that begins like this: only a receipt may be long.
-    fn long_limit(&self, beginning: &[u8], charset: Option<&str>) -> usize {
-        match operation_of(beginning, charset, &self.limits) {
+    /// What a body of this operation may become: only a receipt may be long.
+    fn long_limit(&self, operation: Option<Operation>) -> usize {
+        match operation {
             Some(operation) if operation.is_receipt() => self.limits.receipt_bytes,
             _ => self.limits.request_bytes,
         }
@@ -159,13 +175,19 @@ mod tests {
     }
 
     #[rstest]
-    #[case::verify("paVerifyPaymentNoticeReq", Limits::default().request_bytes)]
-    #[case::receipt("paSendRTV2Request", Limits::default().receipt_bytes)]
-    #[case::unknown("nonsense", Limits::default().request_bytes)]
+    #[case::verify("paVerifyPaymentNoticeReq", Limits::default().request_bytes, None)]
+    #[case::receipt("paSendRTV2Request", Limits::default().receipt_bytes, Some("too_long"))]
+    #[case::unknown("nonsense", Limits::default().request_bytes, Some("too_long"))]
     #[tokio::test]
-    async fn a_body_has_the_limit_of_its_operation(#[case] operation: &str, #[case] limit: usize) {
-        assert_eq!(reader().read(body(operation, limit), None).await.unwrap().bytes.len(), limit);
-        assert_eq!(reader().read(body(operation, limit + 1), None).await.unwrap_err(), Error::TooLong { limit });
+    async fn a_body_has_the_limit_of_its_operation(
+        #[case] operation: &str,
+        #[case] most: usize,
+        #[case] alarm: Option<&str>,
+    ) {
+        assert_eq!(reader().read(body(operation, most), None).await.unwrap().bytes.len(), most);
+        let error = reader().read(body(operation, most + 1), None).await.unwrap_err();
+        assert!(matches!(error, Error::TooLong { limit, .. } if limit == most), "{error:?}");
+        assert_eq!(error.alarm(), alarm);
     }
 
     #[tokio::test]

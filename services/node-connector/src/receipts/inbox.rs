@@ -29,7 +29,7 @@ pub(crate) struct NewReceipt {
 }
 
 /// What identifies a receipt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) id_pa: String,
     pub(crate) receipt_id: String,
@@ -187,6 +187,23 @@ impl Inbox {
         .bind(answered)
         .execute(&self.pool)
         .instrument(store::span("refuse receipt"))
+        .await
+        .map(drop)
+    }
+
+    /// The node did not get its final answer, although the rows of these keys and hashes may say so.
+    pub(crate) async fn not_answered(&self, receipts: &[(Key, [u8; 32])]) -> sqlx::Result<()> {
+        sqlx::query(
+            "update receipt_inbox inbox set answered = false \
+             from unnest($1::text[], $2::text[], $3::bytea[]) as owed (id_pa, receipt_id, content_hash) \
+             where inbox.id_pa = owed.id_pa and inbox.receipt_id = owed.receipt_id \
+             and inbox.content_hash = owed.content_hash and inbox.answered and inbox.refusal is null",
+        )
+        .bind(receipts.iter().map(|(key, _)| key.id_pa.as_str()).collect::<Vec<_>>())
+        .bind(receipts.iter().map(|(key, _)| key.receipt_id.as_str()).collect::<Vec<_>>())
+        .bind(receipts.iter().map(|(_, hash)| &hash[..]).collect::<Vec<_>>())
+        .execute(&self.pool)
+        .instrument(store::span("take answers back"))
         .await
         .map(drop)
     }

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use fiorino_node_connector::Tuning;
 use fiorino_test_support::eventually;
 use futures::future::join_all;
+use rstest::rstest;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -162,18 +163,58 @@ async fn shutdown_applies_what_was_acknowledged() {
     assert_eq!(leases, 0, "leases are given back");
 }
 
+async fn attempts(rig: &Rig) -> i64 {
+    sqlx::query_scalar("select sum(attempts) from receipt_inbox").fetch_one(&rig.db.pool).await.unwrap()
+}
+
+/// Tenant was called with receipts `count` times.
+async fn called(rig: &Rig, count: usize) {
+    eventually(Duration::from_secs(30), async || {
+        let batches = rig.tenant.script().batches.clone();
+        ensure!(batches.len() >= count, "{batches:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[rstest]
+#[case::one_receipt(1)]
+#[case::several(10)]
 #[tokio::test]
-async fn a_hanging_tenant_defers_nothing_for_long() {
+async fn a_hanging_tenant_defers_nothing(#[case] receipts: usize) {
     let (rig, node) = Rig::with_node().await;
     rig.tenant.script().applying = Answer::Never;
-    join_all((0..10).map(async |number| send(&node, &rig, &format!("r{number}")).await)).await;
-    // The batch and two receipts alone took too long: it is tenant.
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    join_all((0..receipts).map(async |number| send(&node, &rig, &format!("r{number}")).await)).await;
+    // A batch, one or two receipts alone, and all of it again.
+    called(&rig, 5).await;
+    assert_eq!(attempts(&rig).await, 0, "tenant hanging is no receipt's fault");
     rig.tenant.script().applying = Answer::AtOnce;
-    applied(&rig, Duration::from_secs(15), 10).await;
-    let deferred: i64 = sqlx::query_scalar("select count(*) from receipt_inbox where attempts > 0")
-        .fetch_one(&rig.db.pool)
-        .await
-        .unwrap();
-    assert!(deferred <= 2, "{deferred} of 10 were blamed");
+    applied(&rig, Duration::from_secs(15), receipts).await;
+    assert_eq!(attempts(&rig).await, 0);
+}
+
+#[tokio::test]
+async fn a_receipt_that_alone_takes_too_long_is_deferred_and_blocks_nobody() {
+    let (rig, node) = Rig::with_node().await;
+    rig.tenant.script().slow.insert("slow".to_owned());
+    rig.tenant.script().applying = Answer::Fail(Code::Unavailable);
+    join_all(["slow", "r0", "r1"].map(|id| send(&node, &rig, id))).await;
+    rig.tenant.script().applying = Answer::AtOnce;
+    applied(&rig, Duration::from_secs(20), 2).await;
+    // Whoever comes later is the witness, if nobody was before.
+    send(&node, &rig, "r2").await;
+    applied(&rig, Duration::from_secs(20), 3).await;
+    eventually(Duration::from_secs(20), async || {
+        let row = &storage::rows(&rig.db.pool, "slow").await[0];
+        ensure!(row.attempts >= 2, "{row:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    for id in ["r0", "r1", "r2"] {
+        assert_eq!(storage::rows(&rig.db.pool, id).await[0].attempts, 0, "{id}");
+    }
+    rig.tenant.script().slow.clear();
+    applied(&rig, Duration::from_secs(20), 4).await;
 }

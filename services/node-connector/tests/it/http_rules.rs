@@ -10,10 +10,13 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::rig::{
-    Reply, Rig,
-    messages::{self, NOTICE, Receipt},
-    schema,
+use crate::{
+    rig::{
+        Node, Reply, Rig,
+        messages::{self, NOTICE, Receipt},
+        schema,
+    },
+    storage,
 };
 
 #[rstest]
@@ -54,6 +57,45 @@ async fn other_content_is_not_taken(#[case] content_type: &str) {
     let reply = Reply::of(request.body(messages::verify(&rig.names, NOTICE)).send().await.unwrap()).await;
     schema::assert_valid(&reply);
     reply.assert_fault(415, if content_type.contains("text/xml") { "charset" } else { "text/xml" });
+}
+
+async fn post(rig: &Rig, node: &Node, content_type: Option<&str>, body: impl Into<reqwest::Body>) -> Reply {
+    let mut request = node.http.post(node.url(&rig.names.station)).body(body);
+    if let Some(content_type) = content_type {
+        request = request.header("Content-Type", content_type);
+    }
+    let reply = Reply::of(request.send().await.unwrap()).await;
+    schema::assert_valid(&reply);
+    reply
+}
+
+/// The node sends a receipt 48 times and then never again: none is turned away for how HTTP labels it.
+#[rstest]
+#[case::none(None)]
+#[case::soap_1_2(Some("application/soap+xml; charset=utf-8"))]
+#[case::json(Some("application/json"))]
+#[case::charset(Some("text/xml; charset=utf-16"))]
+#[tokio::test]
+async fn a_receipt_of_any_content_type_is_taken(#[case] content_type: Option<&str>) {
+    let (rig, node) = Rig::with_node().await;
+    let receipt = Receipt::new(&rig.names, "r1").write();
+    post(&rig, &node, content_type, receipt.clone()).await.assert_ok();
+    assert_eq!(storage::messages(&rig.db.pool).await, std::slice::from_ref(&receipt));
+    // Broken, it is kept as unreadable.
+    let (broken, _) = receipt.split_once("<receiptId>").unwrap();
+    post(&rig, &node, content_type, broken.to_owned()).await.assert_fault(500, "cannot be read");
+    assert_eq!(storage::unreadable(&rig.db.pool).await, [(broken.as_bytes().to_vec(), 1)]);
+    // A call that is no receipt can be made again, in order.
+    let verify = post(&rig, &node, content_type, messages::verify(&rig.names, NOTICE)).await;
+    verify.assert_fault(415, "must be");
+}
+
+#[tokio::test]
+async fn a_stations_url_may_end_with_a_slash() {
+    let (rig, node) = Rig::with_node().await;
+    let station = format!("{}/", rig.names.station);
+    node.call(&station, messages::verify(&rig.names, NOTICE)).await.assert_ok();
+    node.call(&station, Receipt::new(&rig.names, "r1").write()).await.assert_ok();
 }
 
 #[rstest]
@@ -137,7 +179,7 @@ async fn a_body_that_does_not_come_is_given_up() {
     let rig = Rig::start().await;
     let mut tuning = Tuning::default();
     tuning.limits.body_within = Duration::from_millis(300);
-    let node = crate::rig::Node::start(rig.options("node-connector-0"), tuning).await;
+    let node = Node::start(rig.options("node-connector-0"), tuning).await;
     let mut stream = TcpStream::connect(node.addresses.plain.unwrap()).await.unwrap();
     let request =
         "POST /node/v1/x HTTP/1.1\r\nHost: station\r\nContent-Type: text/xml\r\nContent-Length: 100\r\n\r\n<a";

@@ -8,6 +8,7 @@ mod deadlines;
 mod dispatch;
 mod faults;
 mod http_rules;
+mod late_answers;
 mod mtls;
 mod notices;
 mod process;

@@ -47,11 +47,15 @@ async fn the_process_serves_tells_its_metrics_and_drains() {
     .with_context(|| process.log_tail(20))
     .unwrap();
 
+    let url = format!("http://127.0.0.1:{plain}/node/v1/{}", rig.names.station);
+    let call =
+        async |message: String| http.post(&url).header("Content-Type", "text/xml").body(message).send().await.unwrap();
     for message in [messages::verify(&rig.names, NOTICE), Receipt::new(&rig.names, "r1").write()] {
-        let url = format!("http://127.0.0.1:{plain}/node/v1/{}", rig.names.station);
-        let answer = http.post(url).header("Content-Type", "text/xml").body(message).send().await.unwrap();
-        assert!(answer.text().await.unwrap().contains("<outcome>OK</outcome>"));
+        assert!(call(message).await.text().await.unwrap().contains("<outcome>OK</outcome>"));
     }
+    // A receipt that cannot be taken, and so cannot be kept: only a metric tells of it.
+    let endless = Receipt::new(&rig.names, "r2").write() + &" ".repeat(4 * 1024 * 1024);
+    assert_eq!(call(endless).await.status(), 413);
     eventually(SOON, async || {
         let metrics = probe("/metrics").await?.text().await?;
         let counted = |name: &str, labels: &[&str]| {
@@ -62,6 +66,7 @@ async fn the_process_serves_tells_its_metrics_and_drains() {
             ensure!(counted("pa_requests_total{", &[op, "outcome=\"OK\"", "fault=\"\""]) == 1, "{metrics}");
             ensure!(counted("pa_request_seconds_bucket{", &[op, "le=\"2\""]) == 1, "{metrics}");
         }
+        ensure!(counted("receipts_not_taken_total{", &["reason=\"too_long\"", "} 1"]) == 1, "{metrics}");
         for gauge in ["receipts_inbox_lag ", "receipts_waiting 0", "receipts_deferred 0"] {
             ensure!(counted(gauge, &[]) == 1, "{gauge} is missing in {metrics}");
         }

@@ -6,8 +6,10 @@ use anyhow::ensure;
 use axum::http::StatusCode;
 use fiorino_kit::seal;
 use fiorino_node_connector::{Intervals, Tuning};
-use fiorino_proto::config::v1::RecordReadbackRequest;
-use fiorino_test_support::eventually;
+use fiorino_proto::config::v1::{LifecyclePhase, RecordReadbackRequest};
+use fiorino_test_support::{eventually, fiscal_code};
+use rstest::rstest;
+use tokio::time::Instant;
 
 use crate::rig::{Names, Node, Rig, SOON, registry, tenant};
 
@@ -54,6 +56,26 @@ impl Reading {
     fn readings(&self) -> usize {
         self.rig.tenant.script().readbacks.len()
     }
+
+    fn requests(&self) -> usize {
+        self.registry.registry().seen.len()
+    }
+
+    async fn requested(&self, times: usize) {
+        eventually(SOON, async || {
+            let seen = self.requests();
+            ensure!(seen >= times, "{seen} of {times} requests");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+
+    /// A new institution at the station is streamed.
+    fn change(&self, station: &str) {
+        let institution = tenant::institution(&fiscal_code(), station, LifecyclePhase::Testing);
+        self.rig.tenant.configure(|script| script.add(institution));
+    }
 }
 
 #[tokio::test]
@@ -95,6 +117,40 @@ async fn a_broker_that_the_registry_does_not_know_has_nothing() {
     assert!(told.associations.is_empty() && told.ibans.is_empty());
 }
 
+/// Told as empty, every institution of the broker would be taken for gone.
+#[rstest]
+#[case::a_page_is_gone(|registry: &mut registry::Registry| registry.cut_at = Some(1))]
+#[case::lines_are_missing(|registry: &mut registry::Registry| registry.overstated = 1)]
+#[tokio::test]
+async fn an_incomplete_listing_is_not_told(#[case] spoil: fn(&mut registry::Registry)) {
+    let reading = Reading::start(|rig, registry| {
+        registry.institutions =
+            (0..150).map(|number| registry::institution(&format!("{number:011}"), &rig.names.station)).collect();
+        spoil(registry);
+    })
+    .await;
+    reading.requested(6).await;
+    assert_eq!(reading.readings(), 0, "half a registry is none");
+    {
+        let mut registry = reading.registry.registry();
+        (registry.cut_at, registry.overstated) = (None, 0);
+    }
+    assert_eq!(reading.told(1).await[0].associations.len(), 150);
+}
+
+#[tokio::test]
+async fn a_line_that_breaks_the_contract_hides_no_other() {
+    let reading = Reading::start(|rig, registry| {
+        let mut broken = registry::iban(&rig.names.institution, "IT60X0542811101000000123456");
+        broken["validityDate"] = serde_json::Value::Null;
+        let whole = registry::iban(&rig.names.institution, "IT30N0103076271000001823603");
+        registry.ibans = vec![broken, whole];
+    })
+    .await;
+    let told: Vec<String> = reading.told(1).await[0].ibans.iter().map(|iban| iban.iban.clone()).collect();
+    assert_eq!(told, ["IT30N0103076271000001823603"]);
+}
+
 #[tokio::test]
 async fn while_something_waits_it_is_read_again_and_then_no_more() {
     let reading = Reading::start(|rig, _| rig.tenant.script().waiting = true).await;
@@ -112,9 +168,29 @@ async fn a_change_of_the_configuration_is_read_at_once() {
     reading.told(1).await;
     tokio::time::sleep(2 * INTERVALS.longest).await;
     let before = reading.readings();
-    reading.rig.tenant.configure(|_| {});
+    // Of another broker: nothing to read.
+    let another = format!("{}_01", fiscal_code());
+    reading.rig.tenant.configure(|script| script.add(tenant::station(&another, &another[..11])));
+    reading.change(&another);
+    tokio::time::sleep(2 * INTERVALS.longest).await;
+    assert_eq!(reading.readings(), before, "another broker's change");
+    reading.change(&reading.rig.names.station);
     let told = reading.told(before + 1).await;
     assert_eq!(told.len(), before + 1);
+}
+
+#[tokio::test]
+async fn a_change_does_not_shorten_the_time_that_the_registry_asked_for() {
+    let busy = Some((StatusCode::TOO_MANY_REQUESTS, Some(2)));
+    let reading = Reading::start(|_, registry| registry.refuse = busy).await;
+    reading.requested(1).await;
+    let asked = Instant::now();
+    while reading.requests() == 1 {
+        assert!(asked.elapsed() < SOON, "it is never read again");
+        reading.change(&reading.rig.names.station);
+        tokio::time::sleep(INTERVALS.shortest).await;
+    }
+    assert!(asked.elapsed() >= Duration::from_millis(1_900), "{:?}", asked.elapsed());
 }
 
 #[tokio::test]

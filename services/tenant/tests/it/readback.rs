@@ -152,13 +152,25 @@ async fn a_reading_that_cannot_be_read_names_its_fields() {
         broker_fiscal_code: "1".into(),
         read_at: "yesterday".into(),
         associations: vec![],
-        ibans: vec![iban(&manifest, IBAN, "soon")],
+        ibans: vec![iban(&manifest, IBAN, "2026-01-01T00:00:00Z")],
     };
     let status = tenant.replica.readback().record_readback(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     let told = violations(&status).join("\n");
-    for field in ["broker_fiscal_code", "read_at", "ibans[0].validity_date"] {
+    for field in ["broker_fiscal_code", "read_at"] {
         assert!(told.contains(field), "{field} is missing in {told}");
     }
     assert!(!told.contains(IBAN));
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_be_read_hides_no_other() {
+    let tenant = Tenant::start().await;
+    let manifest = Manifest::new();
+    tenant.applied(&manifest).await;
+    let endless = RegisteredAssociation { aux_digit: "3".repeat(101), ..association(&manifest, "12") };
+    let ibans = vec![iban(&manifest, IBAN_LATER, "soon"), iban(&manifest, IBAN, "2026-01-01T00:00:00Z")];
+    assert!(!record(&tenant, 1, vec![endless, association(&manifest, "12")], ibans).await);
+    let status = tenant.status(manifest.fiscal_code()).await;
+    assert!(status.stations[0].associated && status.accounts[0].registered, "{status:?}");
 }

@@ -73,6 +73,12 @@ const EXAMPLES: &[&str] = &[
     "gestioneReceiptMb: primary and broadcast",
     "gestioneReceiptMb_08",
     "gestioneReceiptMb_11",
+    "gestioneReceiptMb: timeout",
+    "NewMod1: paGetPaymentV2",
+    "NewMod3/flows: idempotency",
+    "NewMod3/flows: token expiry",
+    "NewMod3/flows: concurrent activation",
+    "NewMod3/flows: duplicated outcome",
 ];
 
 /// Rules of ARCHITECTURE.md 4.4, 5.3, 6.3 on receipts, by the tests of the node-connector.

@@ -5,9 +5,23 @@ use std::collections::BTreeSet;
 use anyhow::ensure;
 use fiorino_proto::positions::v1::{InstalmentState, PositionState};
 use fiorino_test_support::eventually;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::town::{PATIENCE, Town};
+
+/// Service, kind and name of the spans that a receipt's way leads through.
+const TRACE: [&str; 10] = [
+    "node-connector server POST /node/v1/{station_id}",
+    "node-connector client insert receipts",
+    "node-connector internal apply receipt",
+    "node-connector client fiorino.receipts.v1.Receipts/ApplyReceipts",
+    "tenant server fiorino.receipts.v1.Receipts/ApplyReceipts",
+    "tenant internal apply receipt",
+    "tenant client insert events",
+    "tenant producer publish fiorino.payments.v1",
+    "reporting consumer process payment",
+    "reporting client record payments",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_manifest_makes_a_municipality_payable() {
@@ -43,6 +57,18 @@ async fn one_manifest_makes_a_municipality_payable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_station_of_version_1_is_paid() {
+    let town = Town::payable_by_version(1).await;
+    let notice = town.create_debt("version-1").await;
+    let paid = town.simulator("psp/pay", &town.notice(&notice)).await.unwrap();
+    let payment = town.reported(&notice).await;
+    assert_eq!((payment.receipt_id, payment.amount_cents), (paid["receiptId"].as_str().unwrap().to_owned(), 12_000));
+    let deliveries = town.simulator_list("deliveries").await;
+    assert_eq!((&deliveries[0]["operation"], &deliveries[0]["state"]), (&json!("sendRt"), &json!("notified")));
+    assert_eq!(town.simulator_list("violations").await, Vec::<Value>::new(), "the judge found nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_probe_takes_the_real_path() {
     let town = Town::payable().await;
     let mut probe = town.notice("000000000000000000");
@@ -65,9 +91,13 @@ async fn one_trace_from_the_nodes_call_to_the_reported_row() {
         let response = reqwest::get(format!("{sink}/traces/{trace_id}")).await?;
         ensure!(response.status().is_success(), "no span of this trace yet");
         let spans: Vec<Value> = response.json().await?;
-        let services: BTreeSet<_> = spans.iter().filter_map(|s| s["service"].as_str()).collect();
-        for expected in ["node-connector", "tenant", "reporting"] {
-            ensure!(services.contains(expected), "{expected} is missing in {services:?}");
+        let text = |span: &Value, field: &str| span[field].as_str().unwrap_or_default().to_owned();
+        let found: BTreeSet<_> = spans
+            .iter()
+            .map(|span| [text(span, "service"), text(span, "kind"), text(span, "name")].join(" "))
+            .collect();
+        for expected in TRACE {
+            ensure!(found.contains(expected), "{expected} is missing in {found:#?}");
         }
         Ok(())
     })

@@ -27,6 +27,8 @@ pub(crate) struct Names {
     pub(crate) fiscal_code: String,
     pub(crate) broker: String,
     pub(crate) station: String,
+    /// 1: paGetPayment, paSendRT; 2: paGetPaymentV2, paSendRTV2.
+    pub(crate) primitive_version: u8,
     pub(crate) iban: String,
 }
 
@@ -42,20 +44,21 @@ pub(crate) struct Town {
 // === impl Names ===
 
 impl Names {
-    fn new() -> Self {
+    fn new(primitive_version: u8) -> Self {
         let broker = fiscal_code();
         Self {
             namespace: namespace(),
             fiscal_code: fiscal_code(),
             station: format!("{broker}_01"),
             broker,
+            primitive_version,
             iban: "IT70C0998877665000000104233".to_owned(),
         }
     }
 
     /// Broker, station and catalogue, as the intermediary writes them.
     pub(crate) fn platform_manifest(&self, platform: &str, simulator: &str) -> String {
-        let (broker, station) = (&self.broker, &self.station);
+        let Self { broker, station, primitive_version, .. } = self;
         format!(
             r#"
 apiVersion: v1
@@ -79,6 +82,7 @@ metadata: {{name: valdarda-01, namespace: {platform}}}
 spec:
   id: "{station}"
   brokerRef: {{name: valdarda}}
+  primitiveVersion: {primitive_version}
   allowedNamespaces: {{from: All}}
 ---
 apiVersion: fiorino.dev/v1alpha1
@@ -137,9 +141,20 @@ impl Town {
         Self::with(|options| options).await
     }
 
+    /// As [`Town::payable`], with a station of these primitives.
+    pub(crate) async fn payable_by_version(primitive_version: u8) -> Self {
+        let town = Self::start(primitive_version, |options| options).await;
+        town.make_payable().await;
+        town
+    }
+
     pub(crate) async fn with(adjust: impl FnOnce(Options) -> Options) -> Self {
+        Self::start(2, adjust).await
+    }
+
+    async fn start(primitive_version: u8, adjust: impl FnOnce(Options) -> Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let names = Names::new();
+        let names = Names::new(primitive_version);
         let options = Options::for_test(dir.path().to_owned()).unwrap().watching(&names.namespace);
         let world = World::start(adjust(options)).await.unwrap();
         let town = Self { world, names, _dir: dir };
@@ -152,11 +167,13 @@ impl Town {
 
     /// ... applied too, registered at pagoPA, and payable.
     pub(crate) async fn payable() -> Self {
-        let town = Self::empty().await;
-        town.apply(&town.names.town_manifest(town.platform(), "Comune di Roccafiorina")).await.unwrap();
-        town.register().await;
-        town.condition("Payable", "True").await;
-        town
+        Self::payable_by_version(2).await
+    }
+
+    async fn make_payable(&self) {
+        self.apply(&self.names.town_manifest(self.platform(), "Comune di Roccafiorina")).await.unwrap();
+        self.register().await;
+        self.condition("Payable", "True").await;
     }
 
     pub(crate) fn platform(&self) -> &str {
@@ -186,11 +203,17 @@ impl Town {
 
     /// Registers station, institution and account at the simulated pagoPA.
     pub(crate) async fn register(&self) {
-        let Names { fiscal_code, broker, station, iban, .. } = &self.names;
+        let Names { fiscal_code, broker, station, primitive_version, iban, .. } = &self.names;
         let urls: Vec<_> =
             self.world.addresses().node_urls.iter().map(|url| format!("{url}/node/v1/{station}")).collect();
         let entries = [
-            ("stations", json!({"stationId": station, "brokerFiscalCode": broker, "urls": urls})),
+            (
+                "stations",
+                json!({
+                    "stationId": station, "brokerFiscalCode": broker, "urls": urls,
+                    "primitiveVersion": primitive_version,
+                }),
+            ),
             ("institutions", json!({"fiscalCode": fiscal_code, "companyName": "Comune di Roccafiorina"})),
             ("associations", json!({"fiscalCode": fiscal_code, "stationId": station, "segregationCode": "12"})),
             ("ibans", json!({"fiscalCode": fiscal_code, "iban": iban, "validityDate": "2026-01-01T00:00:00Z"})),

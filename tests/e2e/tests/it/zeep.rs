@@ -8,15 +8,24 @@ use crate::town::Town;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn zeep_verifies_activates_and_sends_a_receipt() {
+    check_zeep(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zeep_pays_by_the_older_primitives() {
+    check_zeep(1).await;
+}
+
+async fn check_zeep(primitive_version: u8) {
     let Some(contracts) = contracts() else { return };
-    let town = Town::payable().await;
+    let town = Town::payable_by_version(primitive_version).await;
     let notice = town.create_debt("zeep").await;
     let wsdl = contracts.join("pagopa/soap-paForNode/wsdl/paForNode.wsdl");
     let url = format!("{}/node/v1/{}", town.world.addresses().node_urls[0], town.names.station);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/zeep/client.py");
     let output = tokio::process::Command::new(python().unwrap())
         .args([script, wsdl.to_str().unwrap(), &url, &town.names.fiscal_code, &town.names.broker])
-        .args([&town.names.station, &notice])
+        .args([&town.names.station, &notice, &primitive_version.to_string()])
         .output()
         .await
         .unwrap();

@@ -184,6 +184,7 @@ pub fn check(operation: Operation, answer: &Element, violations: &mut Vec<Violat
 }
 
 fn check_sequence(sequence: &[Particle], element: &Element, path: &str, violations: &mut Vec<Violation>) {
+    check_attributes(element, path, violations);
     if !element.text.trim().is_empty() {
         violations.push(Violation::new("xsd-content", path, "text between elements"));
     }
@@ -221,9 +222,17 @@ fn check_element(element: &Element, kind: Kind, path: &str, violations: &mut Vec
             violations.push(Violation::new("xsd-content", path, "must hold text only"));
         }
         Kind::Simple(facet) => {
+            check_attributes(element, path, violations);
             if let Some(message) = facet.refuse(&element.text) {
                 violations.push(Violation::new("xsd-facet", path, message));
             }
         }
+    }
+}
+
+/// No type of paForNode has attributes.
+fn check_attributes(element: &Element, path: &str, violations: &mut Vec<Violation>) {
+    for name in &element.attributes {
+        violations.push(Violation::new("xsd-attribute", path, format!("attribute {name:?} is not declared")));
     }
 }

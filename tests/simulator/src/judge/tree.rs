@@ -13,6 +13,9 @@ pub const SOAP_NS: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 /// Namespace of the wrapper elements of paForNode; their children have none.
 pub const PA_NS: &str = "http://pagopa-api.pagopa.gov.it/pa/paForNode.xsd";
 
+/// Namespace of the attributes that XML Schema allows everywhere: `xsi:type`, `xsi:schemaLocation` and the like.
+const XSI_NS: &str = "http://www.w3.org/2001/XMLSchema-instance";
+
 const DEPTH_MAX: usize = 16;
 
 /// An element.
@@ -26,6 +29,8 @@ pub struct Element {
     pub text: String,
     /// Child elements in document order.
     pub children: Vec<Self>,
+    /// Names of its attributes, but for namespaces and those that XML Schema allows everywhere.
+    pub attributes: Vec<String>,
 }
 
 // === impl Element ===
@@ -119,7 +124,27 @@ fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>, refused: bool) -> R
         }
     };
     let name = local.as_ref().to_owned();
-    Ok(Element { namespace, name, text: String::new(), children: Vec::new() })
+    let attributes = attributes(reader, start)?;
+    Ok(Element { namespace, name, text: String::new(), children: Vec::new(), attributes })
+}
+
+fn attributes(reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Result<Vec<String>, Violation> {
+    let mut names = Vec::new();
+    for attribute in start.attributes() {
+        let key = attribute.map_err(|e| malformed(&e))?.key;
+        if key.as_namespace_binding().is_some() {
+            continue;
+        }
+        match reader.resolver().resolve_attribute(key).0 {
+            ResolveResult::Bound(namespace) if namespace.0 == XSI_NS => {}
+            ResolveResult::Bound(_) | ResolveResult::Unbound => names.push(key.as_ref().to_owned()),
+            ResolveResult::Unknown(prefix) => {
+                let message = format!("prefix {prefix:?} is not declared");
+                return Err(Violation::new("xml-namespace", "", message));
+            }
+        }
+    }
+    Ok(names)
 }
 
 fn close(open: &mut [Element], root: &mut Option<Element>, element: Element) {

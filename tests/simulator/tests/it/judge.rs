@@ -109,12 +109,47 @@ fn a_second_option_is_refused() {
 #[case::order("<creditorReferenceId>12000000000471179</creditorReferenceId>", "", "xsd-missing")]
 #[case::person("<entityUniqueIdentifierType>F<", "<entityUniqueIdentifierType>X<", "xsd-facet")]
 #[case::entity("<fullName>Mario Rossi</fullName>", "<fullName>&who;</fullName>", "xml-entity")]
+#[case::attribute("<fullName>", "<fullName lang=\"it\">", "xsd-attribute")]
+#[case::attribute_of_a_sequence("<debtor>", "<debtor id=\"1\">", "xsd-attribute")]
+#[case::attribute_twice("<debtor>", "<debtor id=\"1\" id=\"2\">", "xml-well-formed")]
+#[case::attribute_of_nobody("<debtor>", "<debtor x:id=\"1\">", "xml-namespace")]
 fn refused_answers_to_get_payment(#[case] from: &str, #[case] to: &str, #[case] rule: &str) {
     let Some(sample) = samples::load("paGetPayment.res.ok.xml") else { return };
     let mutated = sample.replace(from, to);
     assert_ne!(mutated, sample, "the mutation must hit");
     let found = rules(Operation::GetPayment, &mutated);
     assert!(found.contains(&rule), "{found:?}");
+}
+
+/// What paGetPaymentV2 has beyond paGetPayment: a mandatory name, names and stamps of transfers.
+#[rstest]
+#[case::company_missing("<companyName>Comune di Esempio</companyName>", "", "xsd-missing")]
+#[case::amount_zero("<paymentAmount>120.00</paymentAmount>", "<paymentAmount>0.00</paymentAmount>", "xsd-facet")]
+#[case::due_date("<dueDate>2026-06-16</dueDate>", "", "xsd-missing")]
+#[case::debtor_twice("<debtor>", "<debtor/><debtor>", "xsd-too-many")]
+#[case::id_transfer_eleven("<idTransfer>1</idTransfer>", "<idTransfer>11</idTransfer>", "xsd-facet")]
+#[case::neither_account_nor_stamp("<IBAN>IT60X0542811101000000123456</IBAN>", "", "xsd-missing")]
+#[case::account_and_stamp(
+    "<IBAN>IT60X0542811101000000123456</IBAN>",
+    "<IBAN>IT60X0542811101000000123456</IBAN><richiestaMarcaDaBollo/>",
+    "xsd-too-many"
+)]
+#[case::sum("<paymentAmount>120.00</paymentAmount>", "<paymentAmount>120.01</paymentAmount>", "transfer-sum")]
+fn refused_answers_to_get_payment_v2(#[case] from: &str, #[case] to: &str, #[case] rule: &str) {
+    let Some(sample) = samples::load("paGetPaymentV2.res.ok.xml") else { return };
+    let mutated = sample.replacen(from, to, 1);
+    assert_ne!(mutated, sample, "the mutation must hit");
+    let found = rules(Operation::GetPaymentV2, &mutated);
+    assert!(found.contains(&rule), "{found:?}");
+}
+
+#[test]
+fn attributes_of_xml_schema_and_namespaces_are_allowed_everywhere() {
+    let Some(sample) = samples::load("paGetPayment.res.ok.xml") else { return };
+    let xsi = "<debtor xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\" i:schemaLocation=\"a b\">";
+    let mutated = sample.replace("<debtor>", xsi);
+    assert_ne!(mutated, sample, "the mutation must hit");
+    assert_eq!(rules(Operation::GetPayment, &mutated), Vec::<&str>::new());
 }
 
 #[test]
@@ -132,6 +167,8 @@ fn company_name_is_required_in_v2_and_optional_in_v1() {
 #[case(500, XML, "http-status")]
 #[case(200, Some("application/json"), "content-type")]
 #[case(200, None, "content-type")]
+#[case(200, Some("text/xml; charset=utf-16"), "content-charset")]
+#[case(200, Some("text/xml; action=\"x\"; charset=\"ISO-8859-1\""), "content-charset")]
 fn transport_is_judged_first(#[case] status: u16, #[case] content_type: Option<&str>, #[case] rule: &str) {
     let Verdict::Refused(found) = judge::judge(Operation::SendRt, status, content_type, b"") else {
         panic!("accepted")

@@ -1,13 +1,14 @@
 //! The node's own rules: tokens, registered accounts, delivery and retry of receipts.
 
-mod station;
+pub(crate) mod station;
 
 use std::time::Duration;
 
 use fiorino_simulator::{
     Options, Simulator,
+    judge::Operation,
     node::{ActivateExtras, NoticeKey, OutcomeExtras, delivery},
-    registry::{Association, Institution, Station},
+    registry::{Association, Contents, Institution, Station},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -127,6 +128,71 @@ async fn receipts_reach_primary_and_broadcast_stations() {
 }
 
 #[tokio::test]
+async fn a_station_that_does_not_answer_in_time_gets_the_receipt_again() {
+    let station = FakeStation::new();
+    let limit = Duration::from_millis(200);
+    let options = Options { notice_timeout: limit, receipt_timeout: limit, ..World::options() };
+    let Some(world) = World::start_with(station.clone(), &options).await else { return };
+    let node = &world.simulator.node;
+    station.fall_silent(2);
+    for fault in [
+        node.verify(&world.notice, None).await.unwrap_err(),
+        node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err(),
+    ] {
+        assert_eq!(fault.fault_code, "PPT_STAZIONE_INT_PA_TIMEOUT");
+    }
+    let activated = node.activate(&world.notice, &ActivateExtras::default()).await.unwrap();
+    station.fall_silent(1);
+    node.outcome(&activated.payment_token, true, &OutcomeExtras::default()).unwrap();
+    let timeout = |d: &delivery::Delivery| d.last_problem.as_deref() == Some("PPT_STAZIONE_INT_PA_TIMEOUT");
+    delivered(&world.simulator, timeout).await;
+    assert_eq!(delivered(&world.simulator, notified).await.attempts, 2);
+    assert!(node.violations().is_empty(), "silence breaks no rule of the contract");
+}
+
+#[tokio::test]
+async fn a_station_of_version_1_is_asked_and_told_by_version_1() {
+    let Some(world) = World::start(FakeStation::new()).await else { return };
+    world.use_version_1();
+    pay(&world).await;
+    assert_eq!(delivered(&world.simulator, notified).await.operation, Operation::SendRt);
+    assert!(world.simulator.node.violations().is_empty());
+}
+
+#[tokio::test]
+async fn of_simultaneous_activations_one_holds_the_notice() {
+    let Some(world) = World::start(FakeStation::new()).await else { return };
+    let (node, extras) = (&world.simulator.node, ActivateExtras::default());
+    let (first, second) = tokio::join!(node.activate(&world.notice, &extras), node.activate(&world.notice, &extras));
+    let faults: Vec<_> =
+        [first, second].into_iter().filter_map(|activated| Some(activated.err()?.fault_code)).collect();
+    assert_eq!(faults, ["PPT_ATTIVAZIONE_IN_CORSO"]);
+}
+
+#[tokio::test]
+async fn an_activation_whose_client_hangs_up_frees_the_notice() {
+    let station = FakeStation::new();
+    let Some(world) = World::start(station.clone()).await else { return };
+    let (node, extras) = (&world.simulator.node, ActivateExtras::default());
+    station.fall_silent(1);
+    tokio::time::timeout(Duration::from_millis(100), node.activate(&world.notice, &extras)).await.unwrap_err();
+    node.activate(&world.notice, &extras).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_activation_with_the_same_idempotency_key_has_the_same_answer() {
+    let Some(world) = World::start(FakeStation::new()).await else { return };
+    let node = &world.simulator.node;
+    let extras = ActivateExtras { idempotency_key: Some("psp-1".to_owned()), ..ActivateExtras::default() };
+    let first = node.activate(&world.notice, &extras).await.unwrap();
+    let again = node.activate(&world.notice, &extras).await.unwrap();
+    assert_eq!(first.payment_token, again.payment_token);
+    let another = ActivateExtras { amount_cents: Some(1), ..extras };
+    let fault = node.activate(&world.notice, &another).await.unwrap_err();
+    assert_eq!(fault.fault_code, "PPT_ERRORE_IDEMPOTENZA");
+}
+
+#[tokio::test]
 async fn a_failed_payment_frees_the_notice() {
     let Some(world) = World::start(FakeStation::new()).await else { return };
     let node = &world.simulator.node;
@@ -139,17 +205,27 @@ async fn a_failed_payment_frees_the_notice() {
 #[tokio::test]
 async fn unregistered_iban_is_refused() {
     let Some(world) = World::start(FakeStation::new()).await else { return };
-    world.simulator.registry.lock().ibans.retain(|i| i.fiscal_code != BENEFICIARY);
-    let fault = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
-    assert_eq!(fault.fault_code, "PPT_IBAN_NON_CENSITO");
+    for spoil in [
+        |registry: &mut Contents| registry.ibans.iter_mut().for_each(|i| i.enabled &= i.fiscal_code != BENEFICIARY),
+        |registry: &mut Contents| registry.ibans.retain(|i| i.fiscal_code != BENEFICIARY),
+    ] {
+        spoil(&mut world.simulator.registry.lock());
+        let fault = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
+        assert_eq!(fault.fault_code, "PPT_IBAN_NON_CENSITO");
+    }
 }
 
 #[tokio::test]
 async fn unknown_beneficiary_is_refused() {
     let Some(world) = World::start(FakeStation::new()).await else { return };
-    world.simulator.registry.lock().institutions.remove(BENEFICIARY);
-    let fault = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
-    assert_eq!(fault.fault_code, "PPT_STAZIONE_INT_PA_ERRORE_RESPONSE");
+    for spoil in [
+        |registry: &mut Contents| registry.institutions.get_mut(BENEFICIARY).unwrap().enabled = false,
+        |registry: &mut Contents| drop(registry.institutions.remove(BENEFICIARY)),
+    ] {
+        spoil(&mut world.simulator.registry.lock());
+        let fault = world.simulator.node.activate(&world.notice, &ActivateExtras::default()).await.unwrap_err();
+        assert_eq!(fault.fault_code, "PPT_STAZIONE_INT_PA_ERRORE_RESPONSE");
+    }
 }
 
 #[tokio::test]

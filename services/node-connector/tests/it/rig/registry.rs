@@ -25,6 +25,10 @@ pub(crate) struct Registry {
     pub(crate) keys: Vec<String>,
     /// Answered instead of a page.
     pub(crate) refuse: Option<(StatusCode, Option<u64>)>,
+    /// From this page on there is none (404), whatever the pages before told.
+    pub(crate) cut_at: Option<u64>,
+    /// Lines more than there are, as told.
+    pub(crate) overstated: usize,
 
     /// Every request: listing, page, key.
     pub(crate) seen: Vec<(String, u64, String)>,
@@ -94,6 +98,9 @@ async fn list(
     if !registry.keys.is_empty() && !registry.keys.contains(&key) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
+    if registry.cut_at.is_some_and(|page| paging.page >= page) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     let (field, lines) = match listing.as_str() {
         "creditor_institutions" => ("creditorInstitutions", &registry.institutions),
         "ibans" => ("ibans", &registry.ibans),
@@ -102,7 +109,7 @@ async fn list(
     let size = usize::try_from(paging.limit).unwrap();
     let pages: Vec<&[Value]> = lines.chunks(size).collect();
     let page = pages.get(usize::try_from(paging.page).unwrap()).copied().unwrap_or_default();
-    let info =
-        json!({"page": paging.page, "limit": paging.limit, "totalElements": lines.len(), "totalPages": pages.len()});
+    let total = lines.len() + registry.overstated;
+    let info = json!({"page": paging.page, "limit": paging.limit, "totalElements": total, "totalPages": pages.len()});
     Json(json!({field: page, "pageInfo": info})).into_response()
 }

@@ -9,7 +9,6 @@ use crate::error::{Error, Result, Violation};
 
 /// Texts of pagoPA that are kept, bytes: more is no code.
 const TEXT_MAX: usize = 100;
-const VIOLATIONS_MAX: usize = 50;
 
 /// A reading, parsed.
 #[derive(Debug)]
@@ -20,45 +19,68 @@ pub(super) struct Reading {
     ibans: Vec<(RegisteredIban, Timestamp)>,
 }
 
+/// Lines that are kept, and the places and broken rules of the others.
+fn sorted<Line, Kept>(
+    lines: Vec<Line>,
+    keep: impl Fn(Line) -> std::result::Result<Kept, &'static str>,
+) -> (Vec<Kept>, Vec<(usize, &'static str)>) {
+    let (mut kept, mut refused) = (Vec::with_capacity(lines.len()), Vec::new());
+    for (at, line) in lines.into_iter().enumerate() {
+        match keep(line) {
+            Ok(line) => kept.push(line),
+            Err(rule) => refused.push((at, rule)),
+        }
+    }
+    (kept, refused)
+}
+
+fn association(line: RegisteredAssociation) -> std::result::Result<RegisteredAssociation, &'static str> {
+    let RegisteredAssociation { institution, station_id, aux_digit, segregation_code, application_code, .. } = &line;
+    short(&[institution, station_id, aux_digit, segregation_code, application_code])?;
+    Ok(line)
+}
+
+fn iban(line: RegisteredIban) -> std::result::Result<(RegisteredIban, Timestamp), &'static str> {
+    short(&[&line.institution, &line.iban])?;
+    let from = line.validity_date.parse().map_err(|_| "validity_date must be RFC 3339")?;
+    Ok((line, from))
+}
+
+fn short(texts: &[&String]) -> std::result::Result<(), &'static str> {
+    if texts.iter().any(|text| text.len() > TEXT_MAX) { Err("a text has more than 100 bytes") } else { Ok(()) }
+}
+
 // === impl Reading ===
 
 impl Reading {
-    /// Parses a request.
+    /// Parses a request. A line that cannot be kept is left out and told in the log: it is pagoPA's, and must not hide the others.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with what cannot be read.
+    /// [`Error::Invalid`] when it cannot be told whose reading it is, or of when.
     pub(super) fn read(request: RecordReadbackRequest) -> Result<Self> {
-        let mut violations = Vec::new();
-        let mut refuse = |field: String, message: String| violations.push(Violation::new(field, message));
-        let broker = InstitutionCode::parse(&request.broker_fiscal_code)
-            .map_err(|error| refuse("broker_fiscal_code".to_owned(), error.to_string()));
-        let read_at = request.read_at.parse().map_err(|_| refuse("read_at".to_owned(), "must be RFC 3339".to_owned()));
-        for (at, association) in request.associations.iter().enumerate() {
-            let RegisteredAssociation {
-                institution, station_id, aux_digit, segregation_code, application_code, ..
-            } = association;
-            let texts = [institution, station_id, aux_digit, segregation_code, application_code];
-            if texts.iter().any(|text| text.len() > TEXT_MAX) {
-                refuse(format!("associations[{at}]"), format!("has a text of more than {TEXT_MAX} bytes"));
+        let RecordReadbackRequest { broker_fiscal_code, read_at, associations, ibans } = request;
+        let broker = InstitutionCode::parse(&broker_fiscal_code)
+            .map_err(|error| Violation::new("broker_fiscal_code", error.to_string()));
+        let read_at = read_at.parse().map_err(|_| Violation::new("read_at", "must be RFC 3339"));
+        let (broker, read_at) = match (broker, read_at) {
+            (Ok(broker), Ok(read_at)) => (broker, read_at),
+            (broker, read_at) => return Err(Error::Invalid(broker.err().into_iter().chain(read_at.err()).collect())),
+        };
+        let (associations, refused_associations) = sorted(associations, association);
+        let (ibans, refused_ibans) = sorted(ibans, iban);
+        for (listing, refused) in [("associations", refused_associations), ("ibans", refused_ibans)] {
+            if let Some((line, rule)) = refused.first() {
+                tracing::error!(
+                    broker = broker.as_str(),
+                    listing,
+                    lines = refused.len(),
+                    first = line,
+                    rule,
+                    "lines of pagopa's registry cannot be kept and are left out: ask pagoPA to correct them"
+                );
             }
         }
-        let mut ibans = Vec::with_capacity(request.ibans.len());
-        for (at, iban) in request.ibans.into_iter().enumerate() {
-            match iban.validity_date.parse() {
-                Ok(from) if iban.iban.len() <= TEXT_MAX && iban.institution.len() <= TEXT_MAX => {
-                    ibans.push((iban, from));
-                }
-                Ok(_) => refuse(format!("ibans[{at}]"), format!("has a text of more than {TEXT_MAX} bytes")),
-                Err(_) => refuse(format!("ibans[{at}].validity_date"), "must be RFC 3339".to_owned()),
-            }
-        }
-        violations.truncate(VIOLATIONS_MAX);
-        match (broker, read_at) {
-            (Ok(broker), Ok(read_at)) if violations.is_empty() => {
-                Ok(Self { broker, read_at, associations: request.associations, ibans })
-            }
-            _ => Err(Error::Invalid(violations)),
-        }
+        Ok(Self { broker, read_at, associations, ibans })
     }
 
     /// Replaces what is known of the broker; false = a later reading is known, nothing was written.

@@ -1,13 +1,14 @@
 """Verifies, activates and pays a notice with a strict SOAP client made from the official WSDL.
 
-usage: client.py WSDL URL INSTITUTION BROKER STATION NOTICE
+usage: client.py WSDL URL INSTITUTION BROKER STATION NOTICE VERSION
 """
 
 import sys
 
 from zeep import Client, Settings
 
-wsdl, url, institution, broker, station, notice = sys.argv[1:]
+wsdl, url, institution, broker, station, notice, version = sys.argv[1:]
+newer = version == "2"
 client = Client(wsdl, settings=Settings(strict=True, xml_huge_tree=False))
 service = client.create_service("{http://pagopa-api.pagopa.gov.it/paForNode}paForNodeBinding", url)
 address = {"idPA": institution, "idBrokerPA": broker, "idStation": station}
@@ -17,7 +18,8 @@ verified = service.paVerifyPaymentNotice(**address, qrCode=qr_code)
 assert verified["outcome"] == "OK", verified
 amount = verified["paymentList"]["paymentOptionDescription"]["amount"]
 
-activated = service.paGetPaymentV2(**address, qrCode=qr_code, amount=amount)
+get_payment = service.paGetPaymentV2 if newer else service.paGetPayment
+activated = get_payment(**address, qrCode=qr_code, amount=amount)
 assert activated["outcome"] == "OK", activated
 data = activated["data"]
 assert data["paymentAmount"] == amount, (data["paymentAmount"], amount)
@@ -25,10 +27,9 @@ assert sum(t["transferAmount"] for t in data["transferList"]["transfer"]) == amo
 
 
 def transfer(given):
-    return {
-        key: given[key]
-        for key in ("idTransfer", "transferAmount", "fiscalCodePA", "companyName", "remittanceInformation", "transferCategory")
-    } | {"IBAN": given["IBAN"]}
+    keys = ["idTransfer", "transferAmount", "fiscalCodePA", "IBAN", "remittanceInformation", "transferCategory"]
+    # The name of a beneficiary is a field of the newer primitives alone.
+    return {key: given[key] for key in keys + ["companyName"] * newer}
 
 
 receipt = {
@@ -53,7 +54,8 @@ receipt = {
     "idChannel": "97249640588_01",
     "channelDescription": "app",
 }
-sent = service.paSendRTV2(**address, receipt=receipt)
+send_receipt = service.paSendRTV2 if newer else service.paSendRT
+sent = send_receipt(**address, receipt=receipt)
 assert sent["outcome"] == "OK", sent
-repeated = service.paSendRTV2(**address, receipt=receipt)
+repeated = send_receipt(**address, receipt=receipt)
 print("verify OK, get OK, receipt OK, repeated", repeated["fault"]["faultCode"])

@@ -36,6 +36,8 @@ pub(crate) struct FakeStation {
     /// So many receipts get this status and body first.
     refusals: Arc<AtomicU32>,
     refusal: (u16, &'static str),
+    /// So many calls get no answer first.
+    silences: Arc<AtomicU32>,
 }
 
 /// A node and its station; ends when dropped.
@@ -51,7 +53,8 @@ pub(crate) struct World {
 impl FakeStation {
     pub(crate) fn new() -> Self {
         let refusals = Arc::new(AtomicU32::new(0));
-        Self { receipt_sample: "paSendRTV2.res.ok.xml", replace: None, refusals, refusal: (200, "") }
+        let silences = Arc::new(AtomicU32::new(0));
+        Self { receipt_sample: "paSendRTV2.res.ok.xml", replace: None, refusals, refusal: (200, ""), silences }
     }
 
     pub(crate) fn receipt_sample(self, receipt_sample: &'static str) -> Self {
@@ -67,11 +70,29 @@ impl FakeStation {
         Self { refusal: (status, body), ..self }
     }
 
+    /// From now on so many calls get no answer.
+    pub(crate) fn fall_silent(&self, count: u32) {
+        self.silences.store(count, Ordering::SeqCst);
+    }
+
+    /// Serves it until `token` is cancelled; its URL. Nothing when the samples are not on this machine.
+    pub(crate) async fn serve(self, token: CancellationToken) -> Option<String> {
+        samples::load("paGetPaymentV2.res.ok.xml")?;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/node/v1/{STATION}", listener.local_addr().unwrap());
+        let app = Router::new().route("/node/v1/{station}", post(serve)).with_state(self);
+        let ended = token.cancelled_owned();
+        tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(ended).await });
+        Some(url)
+    }
+
     fn answer(&self, action: &str) -> (StatusCode, String) {
-        let refused = || self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+        let refused = || one_less(&self.refusals);
         let name = match action {
             "paVerifyPaymentNotice" => "paVerifyPaymentNotice.res.ok.xml",
+            "paGetPayment" => "paGetPayment.res.ok.xml",
             "paGetPaymentV2" => "paGetPaymentV2.res.ok.xml",
+            "paSendRT" => "paSendRT.res.ok.xml",
             "paSendRTV2" if refused() => {
                 let (status, body) = self.refusal;
                 return (StatusCode::from_u16(status).unwrap(), body.to_owned());
@@ -79,14 +100,24 @@ impl FakeStation {
             "paSendRTV2" => self.receipt_sample,
             other => panic!("unexpected {other}"),
         };
-        let text = samples::load(name).unwrap().replace("paSendRTRes", "paSendRTV2Response");
+        let text = samples::load(name).unwrap();
+        // The sample of a refused receipt is one of paSendRT.
+        let text = if action == "paSendRTV2" { text.replace("paSendRTRes", "paSendRTV2Response") } else { text };
         let (from, to) = self.replace.unwrap_or_default();
         (StatusCode::OK, if from.is_empty() { text } else { text.replace(from, to) })
     }
 }
 
+/// False when it was zero.
+fn one_less(counter: &AtomicU32) -> bool {
+    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
+}
+
 async fn serve(State(station): State<FakeStation>, headers: HeaderMap, body: String) -> impl IntoResponse {
     assert!(body.contains("<idPA>"), "every call is addressed");
+    if one_less(&station.silences) {
+        std::future::pending::<()>().await;
+    }
     let (status, text) = station.answer(headers["SOAPAction"].to_str().unwrap());
     (status, [("content-type", "text/xml; charset=utf-8")], text)
 }
@@ -104,13 +135,8 @@ impl World {
     }
 
     pub(crate) async fn start_with(station: FakeStation, options: &Options) -> Option<Self> {
-        samples::load("paGetPaymentV2.res.ok.xml")?;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/node/v1/{STATION}", listener.local_addr().unwrap());
-        let app = Router::new().route("/node/v1/{station}", post(serve)).with_state(station);
         let token = CancellationToken::new();
-        let ended = token.clone().cancelled_owned();
-        tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(ended).await });
+        let url = station.serve(token.clone()).await?;
         let simulator = Simulator::start(options, &token).unwrap();
         let notice = NoticeKey { fiscal_code: INSTITUTION.to_owned(), notice_number: "312000000000471179".to_owned() };
         let world = Self { simulator, notice, _end: token.drop_guard() };
@@ -135,6 +161,11 @@ impl World {
             validity_date: "2020-01-01T00:00:00Z".parse().unwrap(),
             enabled: true,
         });
+    }
+
+    /// The station speaks the older primitives.
+    pub(crate) fn use_version_1(&self) {
+        self.simulator.registry.lock().stations.get_mut(STATION).unwrap().primitive_version = 1;
     }
 
     /// Moves the station; returns where it was. Receipts that are on their way go to the new place.

@@ -48,6 +48,8 @@ pub(crate) struct Script {
     pub(crate) associated: HashSet<(String, String)>,
     /// Notices and receipts with which a whole batch fails.
     pub(crate) poison: HashSet<String>,
+    /// Receipts with which a call is never answered.
+    pub(crate) slow: HashSet<String>,
     /// Receipts that are answered as not applied.
     pub(crate) unapplied: HashSet<String>,
     pub(crate) waiting: bool,

@@ -214,6 +214,9 @@ impl Receipts for Fake {
             self.check_receipt(receipt)?;
         }
         self.obey(|script| script.applying).await?;
+        if receipts.iter().any(|receipt| self.script().slow.contains(&receipt.receipt_id)) {
+            std::future::pending::<()>().await;
+        }
         let mut script = self.script();
         if receipts.iter().any(|receipt| script.poison.contains(&receipt.receipt_id)) {
             return Err(Status::internal("a receipt broke the batch"));
