@@ -24,6 +24,7 @@ use tracing_subscriber::{
 use uuid::Uuid;
 
 use self::gate::Gate;
+pub use self::scrub::identifier;
 use crate::options::{LogFormat, TelemetryOptions};
 
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
