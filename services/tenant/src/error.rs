@@ -1,7 +1,5 @@
 //! Why a call cannot be answered, and the one place where that becomes a gRPC status.
 
-use std::error::Error as _;
-
 use fiorino_kit::store;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -112,8 +110,8 @@ impl Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         if let Error::Store { source } = &error {
-            // The text of the driver stays here: it may show values of the row.
-            tracing::error!(error = %source, cause = ?source.source(), code = %error.code(), "database failed");
+            // Never by `Debug`: the detail of what a database refuses shows the row.
+            tracing::error!(error = %source, code = %error.code(), "database failed");
         }
         let violations = error.violations();
         if violations.is_empty() {
