@@ -22,7 +22,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let meter = global::meter("fiorino.config");
-        Self {
+        let metrics = Self {
             config_seq: meter
                 .i64_gauge("fiorino.config.seq")
                 .with_description("Sequence of the configuration that is in effect at this replica")
@@ -43,7 +43,11 @@ impl Metrics {
                 .u64_counter("fiorino.config.save_failures")
                 .with_description("Attempts to save the configuration that failed")
                 .build(),
-        }
+        };
+        // 0 from the start: an alert on an increase sees the first one.
+        metrics.reconnects.add(0, &[]);
+        metrics.save_failures.add(0, &[]);
+        metrics
     }
 
     pub(crate) fn progress(&self, progress: &Progress) {

@@ -13,7 +13,6 @@ use std::{fmt, future::Future, iter, panic::AssertUnwindSafe, sync::Arc};
 use futures::FutureExt as _;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::{Instrument as _, Span};
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::trace;
 
@@ -210,19 +209,11 @@ impl<Req, Res, E> Waiting<Req, Res, E> {
     }
 }
 
-/// A span for the batch: a child of the first sampled caller and linked with the others, so that every trace leads to it. Nobody sampled:
-/// no span, the batch is no trace of its own.
+/// A span for the batch, in the trace of the first caller who is traced.
 fn span_of<Req, Res, E>(batch: &[Waiting<Req, Res, E>]) -> Span {
-    let mut sampled = batch.iter().filter_map(|waiting| {
-        let context = trace::span_context(&waiting.caller)?;
-        context.is_sampled().then_some((&waiting.caller, context))
-    });
-    let Some((first, _)) = sampled.next() else { return Span::none() };
-    let span = tracing::info_span!(parent: first, "batch", batch.size = i64::try_from(batch.len()).unwrap_or(i64::MAX));
-    let Some(context) = trace::span_context(&span) else { return span };
-    for (caller, linked) in sampled {
-        span.add_link(linked);
-        caller.add_link(context.clone());
-    }
-    span
+    let size = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+    trace::shared(
+        batch.iter().map(|waiting| &waiting.caller),
+        |first| tracing::info_span!(parent: first, "batch", batch.size = size),
+    )
 }

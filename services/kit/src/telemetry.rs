@@ -21,6 +21,7 @@ use prometheus::{Registry, TextEncoder};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use uuid::Uuid;
 
+pub use self::scrub::identifier;
 use self::{gate::Gate, lines::LineLayer};
 use crate::options::TelemetryOptions;
 

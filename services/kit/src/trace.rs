@@ -55,6 +55,32 @@ pub fn link(span: &Span, traceparent: &str) {
     }
 }
 
+/// Names the span after what it turned out to be, and says so in attributes: `tracing` itself cannot rename a span that has begun.
+pub fn rename(span: &Span, name: &'static str, attributes: &[(&'static str, &'static str)]) {
+    span.context().span().update_name(name);
+    for (key, value) in attributes {
+        span.set_attribute(*key, *value);
+    }
+}
+
+/// The span of work that is done for several traces at once: `work` makes it of the first span of a sampled trace; it and the spans of
+/// the other sampled traces are linked to each other, so that every trace leads to the work and the work to every trace. Nobody
+/// sampled: no span, the work is no trace of its own.
+pub fn shared<'a>(spans: impl IntoIterator<Item = &'a Span>, work: impl FnOnce(&Span) -> Span) -> Span {
+    let mut sampled = spans.into_iter().filter_map(|span| {
+        let context = span_context(span)?;
+        context.is_sampled().then_some((span, context))
+    });
+    let Some((first, _)) = sampled.next() else { return Span::none() };
+    let span = work(first);
+    let Some(context) = span_context(&span) else { return span };
+    for (other, linked) in sampled {
+        span.add_link(linked);
+        other.add_link(context.clone());
+    }
+    span
+}
+
 /// Adds the current span's context to the headers of an outgoing request.
 pub fn inject(headers: &mut ::http::HeaderMap) {
     inject_span(&Span::current(), headers);

@@ -16,7 +16,7 @@ mod queue;
 use std::{sync::Arc, time::Duration};
 
 use fiorino_domain::case::CaseKind;
-use fiorino_kit::{backoff::Backoff, clock::Clock, lease::LeaseSet, rpc, trace};
+use fiorino_kit::{backoff::Backoff, clock::Clock, lease::LeaseSet, rpc, telemetry::identifier, trace};
 use fiorino_proto::receipts::v1::{ApplyOutcome, ApplyReceiptsRequest, Receipt, receipts_client::ReceiptsClient};
 use sqlx::PgPool;
 use tokio::time::timeout;
@@ -242,8 +242,8 @@ impl Dispatcher {
 
     async fn defer(&self, row: &Due, reason: &str) -> sqlx::Result<()> {
         tracing::error!(
-            institution = row.id_pa,
-            receipt_id = row.receipt_id,
+            institution = identifier(&row.id_pa),
+            receipt_id = identifier(&row.receipt_id),
             version = row.version,
             attempts = row.attempts + 1,
             reason,
@@ -254,8 +254,15 @@ impl Dispatcher {
 
     /// Calls tenant. Each receipt has a span of its own, which continues the trace of the node's call.
     async fn send(&self, rows: &[Due], limit: Duration) -> Result<Vec<ApplyOutcome>, Status> {
-        let batch = tracing::info_span!("apply receipts", receipts = rows.len());
-        let spans: Vec<Span> = rows.iter().map(|row| row_span(row, &batch)).collect();
+        let spans: Vec<Span> = rows.iter().map(row_span).collect();
+        let size = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        // A receipt alone: the call itself belongs to the node's trace.
+        let call_span = trace::shared(&spans, |first| {
+            if size == 1 {
+                return first.clone();
+            }
+            tracing::info_span!(parent: first, "apply receipts", batch.size = size)
+        });
         let receipts = rows
             .iter()
             .zip(&spans)
@@ -265,8 +272,6 @@ impl Dispatcher {
         let mut request = Request::new(ApplyReceiptsRequest { receipts });
         request.set_timeout(limit);
         let call = async { timeout(limit, self.tenant.clone().apply_receipts(request)).await };
-        // A receipt alone: the call itself belongs to the node's trace.
-        let call_span = if let [span] = spans.as_slice() { span.clone() } else { batch };
         let response = call
             .instrument(call_span)
             .await
@@ -324,20 +329,17 @@ impl Dispatcher {
     }
 }
 
-/// The span of one receipt: a child of the node's call, linked from the batch.
-fn row_span(row: &Due, batch: &Span) -> Span {
+/// The span of one receipt: a child of the node's call.
+fn row_span(row: &Due) -> Span {
     let span = tracing::info_span!(
         parent: None,
         "apply receipt",
-        institution = row.id_pa,
-        receipt_id = row.receipt_id,
+        institution = identifier(&row.id_pa),
+        receipt_id = identifier(&row.receipt_id),
         version = row.version
     );
     if let Some(traceparent) = &row.traceparent {
         trace::set_parent(&span, traceparent);
-    }
-    if let Some(own) = trace::traceparent(&span) {
-        trace::link(batch, &own);
     }
     span
 }

@@ -24,7 +24,7 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use fiorino_kit::{clock::Clock, trace};
+use fiorino_kit::{clock::Clock, telemetry::identifier, trace};
 use fiorino_wire::{
     self as wire, DemandRequest, Fault, FaultCode, GetPaymentRequest, ReadError, ReceiptMessage, Request, VerifyRequest,
 };
@@ -121,13 +121,14 @@ async fn call(
     let answer = front.answer(&path_station, caller, &request_id, &headers, body).await;
     let took = front.clock.monotonic().saturating_sub(started);
     front.metrics.request(answer.op, answer.outcome.name(), answer.fault, took);
-    span.record("otel.name", answer.op);
+    let told = [("op", answer.op), ("outcome", answer.outcome.name()), ("fault", answer.fault)];
+    trace::rename(&span, answer.op, &told);
     tracing::info!(
         op = answer.op,
         outcome = answer.outcome.name(),
         fault = answer.fault,
-        institution = answer.institution,
-        path_station,
+        institution = identifier(&answer.institution),
+        path_station = identifier(&path_station),
         request_id = %request_id,
         took_ms = took.as_millis(),
         "answered the node"
@@ -255,7 +256,7 @@ impl Front {
             Ok(Ok(body)) => return Answer::ok(operation, &header.id_pa, body),
             Ok(Err(violation)) => {
                 self.metrics.answer_refused(operation.name());
-                tracing::error!(op = operation.name(), violation = %violation, institution = header.id_pa, "an answer was refused by the writer");
+                tracing::error!(op = operation.name(), violation = %violation, institution = identifier(&header.id_pa), "an answer was refused by the writer");
                 Refused::system_error()
             }
             Err(refused) => refused,

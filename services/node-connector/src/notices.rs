@@ -22,7 +22,7 @@ use fiorino_proto::notices::v1::{
     ActivateReply, Activation, NoticeRef, Refusal, TransferType as AskedType, VerifyReply, activate_reply, verify_reply,
 };
 use fiorino_wire::{
-    FaultCode, GetPaymentRequest, Header, Payment, QrCode, TransferType, VerifiedNotice, VerifyRequest,
+    FaultCode, GetPaymentRequest, Header, Operation, Payment, QrCode, TransferType, VerifiedNotice, VerifyRequest,
 };
 use tokio::time::timeout;
 use tonic::Status;
@@ -103,9 +103,8 @@ impl Notices {
         check_notice(&request.header, &request.qr_code)?;
         let reply = self.within(call, self.activate.call(activation(request, call))).await?;
         match reply.reply {
-            Some(activate_reply::Reply::Activated(notice)) => {
-                answer::payment(notice).map_err(|broken| self.broken("paGetPayment", &broken))
-            }
+            Some(activate_reply::Reply::Activated(notice)) => answer::payment(notice)
+                .map_err(|broken| self.broken(Operation::GetPayment(request.version).name(), &broken)),
             Some(activate_reply::Reply::Refusal(refusal)) => Err(by_tenant(refusal)),
             None => Err(unknown_reply()),
         }

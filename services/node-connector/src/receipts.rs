@@ -21,7 +21,9 @@ use fiorino_kit::{
     backoff::Backoff,
     batch::{BatchError, Batcher},
     clock::Clock,
-    store, trace,
+    store,
+    telemetry::identifier,
+    trace,
 };
 use fiorino_wire::{FaultCode, ReceiptMessage};
 use jiff::Unit;
@@ -182,7 +184,13 @@ impl Receipts {
         self.metrics.unreadable();
         let deadline = arrival.deadline;
         let message = self.raw(arrival);
-        tracing::error!(reason, bytes = message.body.len(), path_station = message.path_station, "unreadable message");
+        // The reason may name elements, which a caller can call what he likes: it stands in the row alone.
+        tracing::error!(
+            request_id = message.request_id,
+            bytes = message.body.len(),
+            path_station = identifier(&message.path_station),
+            "unreadable message: its reason and its body are in unreadable_message"
+        );
         let kept = self
             .write(deadline, self.write_within, || async { Ok(self.inbox.unreadable(&message, reason).await?) })
             .await;

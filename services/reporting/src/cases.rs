@@ -30,11 +30,11 @@ impl Gauge {
     pub(crate) fn new(pool: PgPool) -> Self {
         let meter = global::meter("fiorino.reporting");
         let open =
-            meter.u64_gauge("fiorino.reporting.cases.open").with_description("cases that nobody resolved").build();
+            meter.u64_gauge("fiorino.reporting.cases.open").with_description("Cases that nobody resolved").build();
         let oldest_age = meter
             .u64_gauge("fiorino.reporting.cases.oldest_age")
             .with_unit("s")
-            .with_description("age of the oldest case that nobody resolved")
+            .with_description("Age of the oldest case that nobody resolved")
             .build();
         Self { pool, open, oldest_age }
     }

@@ -179,7 +179,11 @@ impl Consumer {
     async fn write(&self, topic: &str, batch: &Batch) -> Result<(), store::Error> {
         let spans = batch.spans();
         let changes = batch.changes();
-        let written = store::record(&self.pool, topic, &changes).instrument(statement(&spans)).await?;
+        let began = self.clock.monotonic();
+        let written = store::record(&self.pool, topic, &changes).instrument(statement(&spans)).await;
+        let took = self.clock.monotonic().saturating_sub(began);
+        self.metrics.processed(written.as_ref().err(), took);
+        let written = written?;
         self.metrics.recorded(&changes, written, batch.delays(self.clock.now()));
         for parked in &changes.parked {
             let store::Parked { topic, partition, offset, event_id, reason, .. } = parked;
@@ -198,12 +202,7 @@ impl Consumer {
     }
 }
 
-/// The transaction, in the trace of the first message and linked to those of the others.
+/// The transaction, in the trace of the first message that is traced.
 fn statement(messages: &[Span]) -> Span {
-    let Some((first, others)) = messages.split_first() else { return Span::none() };
-    let span = first.in_scope(|| fiorino_kit::store::span("record payments"));
-    for traceparent in others.iter().filter_map(trace::traceparent) {
-        trace::link(&span, &traceparent);
-    }
-    span
+    trace::shared(messages, |first| first.in_scope(|| fiorino_kit::store::span("record payments")))
 }

@@ -112,11 +112,11 @@ impl Gauge {
     /// Gauges of the cases in this database.
     pub fn new(pool: PgPool, clock: Clock) -> Self {
         let meter = opentelemetry::global::meter("fiorino.tenant");
-        let open = meter.u64_gauge("fiorino.tenant.cases.open").with_description("cases that nobody resolved").build();
+        let open = meter.u64_gauge("fiorino.tenant.cases.open").with_description("Cases that nobody resolved").build();
         let oldest_age = meter
             .u64_gauge("fiorino.tenant.cases.oldest_age")
             .with_unit("s")
-            .with_description("age of the oldest case that nobody resolved")
+            .with_description("Age of the oldest case that nobody resolved")
             .build();
         Self { pool, clock, open, oldest_age }
     }

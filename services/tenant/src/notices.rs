@@ -49,7 +49,7 @@ impl Notices {
     pub fn new(pool: PgPool, environment: String, clock: Clock) -> Self {
         let answers = opentelemetry::global::meter("fiorino.tenant")
             .u64_counter("fiorino.tenant.notices.answers")
-            .with_description("notices that were verified or activated, by operation and answer")
+            .with_description("Notices that were verified or activated, by operation and answer")
             .build();
         let aftermath = Aftermath::start(pool.clone(), clock.clone());
         Self { pool, environment, clock, aftermath, answers }

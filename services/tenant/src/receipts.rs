@@ -11,7 +11,7 @@ mod store;
 use std::slice;
 
 use fiorino_domain::case::CaseKind;
-use fiorino_kit::{clock::Clock, outbox::Waker, rpc, store::begin, store::transient, trace};
+use fiorino_kit::{clock::Clock, outbox::Waker, rpc, store::begin, store::transient, telemetry::identifier, trace};
 use fiorino_proto::receipts::v1::{
     ApplyOutcome, ApplyReceiptsRequest, ApplyReceiptsResponse, Receipt, receipts_server,
 };
@@ -46,7 +46,7 @@ impl Receipts {
     pub fn new(pool: PgPool, environment: String, clock: Clock, waker: Waker) -> Self {
         let applied = opentelemetry::global::meter("fiorino.tenant")
             .u64_counter("fiorino.tenant.receipts.applied")
-            .with_description("receipts, by outcome")
+            .with_description("Receipts, by outcome")
             .build();
         Self { pool, environment, clock, waker, applied }
     }
@@ -60,8 +60,8 @@ impl Receipts {
         let now = self.clock.now();
         let mut arrived: Vec<_> = receipts.into_iter().map(|receipt| Arrived::read(receipt, now)).collect();
         let spans = spans(&mut arrived);
-        let work = spans.first().cloned().unwrap_or_else(Span::current);
-        let outcomes = self.batch(&arrived, actor).instrument(work).await?;
+        let work = trace::shared(&spans, Span::clone);
+        let outcomes = self.batch(&arrived, &spans, actor).instrument(work).await?;
         self.waker.wake();
         for outcome in &outcomes {
             self.applied.add(1, &[KeyValue::new("outcome", outcome.as_str_name())]);
@@ -69,7 +69,7 @@ impl Receipts {
         Ok(outcomes)
     }
 
-    async fn batch(&self, arrived: &[Arrived], actor: &str) -> Result<Vec<ApplyOutcome>> {
+    async fn batch(&self, arrived: &[Arrived], spans: &[Span], actor: &str) -> Result<Vec<ApplyOutcome>> {
         match self.transaction(arrived, actor).await {
             Ok(outcomes) => Ok(outcomes),
             Err(error) if is_away(&error) => Err(error.into()),
@@ -79,17 +79,23 @@ impl Receipts {
                     receipts = arrived.len(),
                     "batch of receipts failed, applying each alone"
                 );
-                self.singly(arrived, actor, error).await
+                self.singly(arrived, spans, actor, error).await
             }
         }
     }
 
     /// One after the other, so that what cannot be applied keeps nobody up.
-    async fn singly(&self, arrived: &[Arrived], actor: &str, mut last: sqlx::Error) -> Result<Vec<ApplyOutcome>> {
+    async fn singly(
+        &self,
+        arrived: &[Arrived],
+        spans: &[Span],
+        actor: &str,
+        mut last: sqlx::Error,
+    ) -> Result<Vec<ApplyOutcome>> {
         let mut outcomes = vec![ApplyOutcome::Unspecified; arrived.len()];
         let mut progress = false;
-        for (outcome, receipt) in outcomes.iter_mut().zip(arrived) {
-            match self.transaction(slice::from_ref(receipt), actor).await {
+        for ((outcome, receipt), span) in outcomes.iter_mut().zip(arrived).zip(spans) {
+            match self.transaction(slice::from_ref(receipt), actor).instrument(span.clone()).await {
                 Ok(applied) => {
                     *outcome = applied.first().copied().unwrap_or(ApplyOutcome::Unspecified);
                     progress = true;
@@ -117,8 +123,8 @@ impl Receipts {
         let told = &receipt.told;
         tracing::error!(
             error = error as &dyn std::error::Error,
-            receipt_id = told.receipt_id,
-            institution = told.institution,
+            receipt_id = identifier(&told.receipt_id),
+            institution = identifier(&told.institution),
             "failed to apply receipt"
         );
         if transient(error) {
@@ -164,22 +170,20 @@ impl receipts_server::Receipts for Receipts {
     }
 }
 
-/// A span per receipt, as a child of the node's call that brought it; what follows from the receipt continues it. The first one
-/// holds the statements of the batch, the others are linked to it.
+/// A span per receipt, as a child of the node's call that brought it; what follows from the receipt continues it. Of several, each is
+/// linked to the call of this service, which belongs to the trace of one of them.
 fn spans(arrived: &mut [Arrived]) -> Vec<Span> {
-    let mut batch: Option<String> = None;
+    let call = trace::current_traceparent().filter(|_| arrived.len() > 1);
     let mut spans = Vec::with_capacity(arrived.len());
     for receipt in arrived {
-        let span = info_span!("apply receipt", receipt_id = receipt.told.receipt_id);
+        let span = info_span!("apply receipt", receipt_id = identifier(&receipt.told.receipt_id));
         if let Some(parent) = &receipt.traceparent {
             trace::set_parent(&span, parent);
         }
-        let own = trace::traceparent(&span);
-        match (&batch, &own) {
-            (None, _) => batch.clone_from(&own),
-            (Some(first), _) => trace::link(&span, first),
+        if let Some(call) = &call {
+            trace::link(&span, call);
         }
-        receipt.traceparent = own.or_else(|| receipt.traceparent.take());
+        receipt.traceparent = trace::traceparent(&span).or_else(|| receipt.traceparent.take());
         spans.push(span);
     }
     spans

@@ -12,6 +12,8 @@ pub struct MetricPoint {
     pub service: String,
     /// `service.instance.id` of the resource: tells replicas apart.
     pub instance: String,
+    /// Every attribute of the resource.
+    pub resource: Attributes,
     /// Name of the instrument.
     pub name: String,
     /// Unit of the instrument.
@@ -25,7 +27,7 @@ pub struct MetricPoint {
 }
 
 /// A value of a series.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Value {
     /// A gauge or counter.
@@ -36,6 +38,8 @@ pub enum Value {
         count: u64,
         /// Their sum.
         sum: f64,
+        /// Upper bounds of the buckets.
+        bounds: Vec<f64>,
     },
 }
 
@@ -52,6 +56,7 @@ fn of_metric(resource: &Attributes, metric: otlp::Metric) -> Vec<MetricPoint> {
     let base = MetricPoint {
         service: text(resource, "service.name"),
         instance: text(resource, "service.instance.id"),
+        resource: resource.clone(),
         name: metric.name,
         unit: metric.unit,
         attributes: Attributes::new(),
@@ -67,7 +72,11 @@ fn of_metric(resource: &Attributes, metric: otlp::Metric) -> Vec<MetricPoint> {
     let histogram = |point: otlp::HistogramDataPoint| MetricPoint {
         attributes: attributes(point.attributes),
         unix_ns: point.time_unix_nano,
-        value: Value::Histogram { count: point.count, sum: point.sum.unwrap_or_default() },
+        value: Value::Histogram {
+            count: point.count,
+            sum: point.sum.unwrap_or_default(),
+            bounds: point.explicit_bounds,
+        },
         ..base.clone()
     };
     match metric.data {

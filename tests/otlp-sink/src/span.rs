@@ -25,6 +25,8 @@ pub struct Span {
     pub service: String,
     /// `service.instance.id` of the resource: tells replicas apart.
     pub instance: String,
+    /// Every attribute of the resource.
+    pub resource: Attributes,
     /// Name of the operation.
     pub name: String,
     /// `internal`, `server`, `client`, `producer`, `consumer` or `unspecified`.
@@ -75,6 +77,8 @@ pub struct Link {
     pub trace_id: String,
     /// 16 hexadecimal digits.
     pub span_id: String,
+    /// Attributes by name.
+    pub attributes: Attributes,
 }
 
 /// Every span of an export request.
@@ -145,6 +149,7 @@ impl Span {
             parent_span_id: (!span.parent_span_id.is_empty()).then(|| hex(&span.parent_span_id)),
             service: text(resource, "service.name"),
             instance: text(resource, "service.instance.id"),
+            resource: resource.clone(),
             name: span.name,
             kind: kind.to_owned(),
             start_unix_ns: span.start_time_unix_nano,
@@ -174,6 +179,6 @@ impl From<otlp::span::Event> for Event {
 
 impl From<otlp::span::Link> for Link {
     fn from(link: otlp::span::Link) -> Self {
-        Self { trace_id: hex(&link.trace_id), span_id: hex(&link.span_id) }
+        Self { trace_id: hex(&link.trace_id), span_id: hex(&link.span_id), attributes: attributes(link.attributes) }
     }
 }

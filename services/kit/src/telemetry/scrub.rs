@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 const MASK: &str = "***";
 const FISCAL_CODE_LENGTH: usize = 16;
+const IDENTIFIER_MAX: usize = 64;
 const IBAN_LENGTHS: std::ops::RangeInclusive<usize> = 15..=34;
 
 /// `text` with each word (letters and digits in a row) that has the shape of a person's fiscal code or of an IBAN replaced.
@@ -24,6 +25,15 @@ pub(super) fn scrub(text: &str) -> Cow<'_, str> {
     }
     clean.push_str(&text[kept..]);
     Cow::Owned(clean)
+}
+
+/// What a caller wrote where an identifier belongs, if it looks like one and like nobody's: at most 64 letters, digits and `-_.:/`, a
+/// digit among them. Anything else is masked, for a caller may write anything anywhere. For spans, which pass no net, and for logs.
+pub fn identifier(text: &str) -> &str {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
+    let plain =
+        text.len() <= IDENTIFIER_MAX && text.bytes().all(fits) && text.bytes().any(|byte| byte.is_ascii_digit());
+    if text.is_empty() || plain && matches!(scrub(text), Cow::Borrowed(_)) { text } else { MASK }
 }
 
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -68,6 +78,22 @@ mod tests {
     #[case("caffè RSSMRA80A01H501U però", "caffè *** però")]
     fn people_and_accounts_are_masked_and_nothing_else(#[case] text: &str, #[case] clean: &str) {
         assert_eq!(scrub(text), clean);
+    }
+
+    #[rstest::rstest]
+    #[case("77777777777", true)]
+    #[case("77777777777_01", true)]
+    #[case("c110729d258c4ab1b765fe902aae41d6", true)]
+    #[case("", true)]
+    #[case("Mario Rossi 1", false)]
+    #[case("MARIOROSSI", false)]
+    #[case("rssmra80a01h501u", false)]
+    #[case("token-RSSMRA80A01H501U", false)]
+    #[case("rossi1@example.it", false)]
+    #[case("caff\u{e8}1", false)]
+    #[case(&"1".repeat(IDENTIFIER_MAX + 1), false)]
+    fn what_is_no_identifier_is_masked(#[case] text: &str, #[case] shown: bool) {
+        assert_eq!(identifier(text), if shown { text } else { MASK });
     }
 
     proptest! {

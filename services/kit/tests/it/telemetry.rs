@@ -28,6 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use crate::{mesh, outbox as rig};
 
@@ -242,6 +243,32 @@ async fn every_trace_of_a_batch_leads_to_it() {
     let other = &spans_of(trace_id(&third_trace), &["caller"]).await[0];
     assert_eq!(batch.links[0].span_id, other.span_id);
     assert_eq!(other.links[0].span_id, batch.span_id);
+}
+
+#[tokio::test]
+async fn shared_work_is_in_the_first_trace_that_is_sampled_and_linked_with_the_others() {
+    start();
+    let traces =
+        [0, 1, 0, 1, 1].map(|sampled| format!("00-{:032x}-00f067aa0ba902b7-0{sampled}", Uuid::new_v4().as_u128()));
+    let spans = traces.each_ref().map(|traceparent| {
+        let span = tracing::info_span!(parent: None, "part");
+        trace::set_parent(&span, traceparent);
+        span
+    });
+    let nobody = trace::shared([&spans[0], &spans[2]], |_| panic!("nobody is sampled"));
+    assert!(nobody.is_disabled());
+    drop(trace::shared(&spans, |first| tracing::info_span!(parent: first, "work")));
+    drop(spans);
+
+    let first = spans_of(trace_id(&traces[1]), &["part", "work"]).await;
+    let work = &first[1];
+    assert!(is_child(work, &first[0]));
+    assert_eq!(work.links.len(), 2, "{work:?}");
+    for linked in [&traces[3], &traces[4]] {
+        let part = &spans_of(trace_id(linked), &["part"]).await[0];
+        assert_eq!((part.links.len(), &part.links[0].span_id), (1, &work.span_id));
+        assert!(work.links.iter().any(|link| link.span_id == part.span_id));
+    }
 }
 
 #[tokio::test]

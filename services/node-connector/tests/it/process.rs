@@ -64,10 +64,10 @@ async fn the_process_serves_tells_its_metrics_and_drains() {
         };
         for op in ["op=\"paVerifyPaymentNotice\"", "op=\"paSendRTV2\""] {
             ensure!(counted("pa_requests_total{", &[op, "outcome=\"OK\"", "fault=\"\""]) == 1, "{metrics}");
-            ensure!(counted("pa_request_seconds_bucket{", &[op, "le=\"2\""]) == 1, "{metrics}");
+            ensure!(counted("pa_request_duration_seconds_bucket{", &[op, "le=\"2\""]) == 1, "{metrics}");
         }
         ensure!(counted("receipts_not_taken_total{", &["reason=\"too_long\"", "} 1"]) == 1, "{metrics}");
-        for gauge in ["receipts_inbox_lag ", "receipts_waiting 0", "receipts_deferred 0"] {
+        for gauge in ["receipts_inbox_lag_seconds ", "receipts_waiting 0", "receipts_deferred 0"] {
             ensure!(counted(gauge, &[]) == 1, "{gauge} is missing in {metrics}");
         }
         Ok(())

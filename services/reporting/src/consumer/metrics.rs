@@ -1,13 +1,16 @@
 //! What an SRE sees of the consumer.
 
+use std::time::Duration;
+
 use fiorino_kit::telemetry;
+use fiorino_proto::topics::PAYMENTS;
 use jiff::SignedDuration;
 use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Histogram},
 };
 
-use crate::store::Changes;
+use crate::store::{self, Changes};
 
 /// Instruments of the consumer.
 #[derive(Debug)]
@@ -15,6 +18,7 @@ pub(crate) struct Metrics {
     messages: Counter<u64>,
     expired: Counter<u64>,
     delay: Histogram<f64>,
+    process: Histogram<f64>,
 }
 
 // === impl Metrics ===
@@ -23,7 +27,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let messages = global::meter("fiorino.reporting")
             .u64_counter("fiorino.reporting.messages")
-            .with_description("messages taken in, by outcome: recorded, repeated, parked")
+            .with_description("Messages taken in, by outcome: recorded, repeated, parked (alarm)")
             .build();
         let expired = global::meter("fiorino.reporting")
             .u64_counter("fiorino.reporting.messages.expired")
@@ -33,9 +37,27 @@ impl Metrics {
             .build();
         let delay = telemetry::duration_histogram(
             "fiorino.reporting.delay",
-            "time from the event in tenant to its commit in reporting",
+            "Time from the event in tenant to its commit in reporting",
         );
-        Self { messages, expired, delay }
+        for outcome in ["recorded", "repeated", "parked"] {
+            messages.add(0, &[KeyValue::new("outcome", outcome)]);
+        }
+        let process = telemetry::duration_histogram(
+            "messaging.process.duration",
+            "Time for a batch of messages to be recorded, by what made it fail",
+        );
+        Self { messages, expired, delay, process }
+    }
+
+    /// A batch was recorded, or was not.
+    pub(crate) fn processed(&self, error: Option<&store::Error>, took: Duration) {
+        let error = match error {
+            None => "",
+            Some(store::Error::Overtaken) => "overtaken",
+            Some(store::Error::Database(_)) => "database",
+        };
+        let labels = [KeyValue::new("messaging.destination.name", PAYMENTS.name), KeyValue::new("error.type", error)];
+        self.process.record(took.as_secs_f64(), &labels);
     }
 
     pub(crate) fn recorded(&self, changes: &Changes, written: u64, delays: impl Iterator<Item = SignedDuration>) {

@@ -8,6 +8,7 @@ mod inbox;
 mod manifests;
 mod quiet;
 mod spine;
+mod telemetry;
 mod tidy;
 mod town;
 mod zeep;

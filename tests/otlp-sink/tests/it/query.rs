@@ -19,16 +19,21 @@ async fn a_span_is_shown_as_it_was_sent() {
     let mut sent = span(0xaa, 2, Some(1), "verify");
     sent.attributes = vec![text("http.route", "/node"), attribute("rows", Value::IntValue(3))];
     sent.status = Some(Status { message: "no".to_owned(), code: 2 });
-    sent.links = vec![Link { trace_id: vec![0xbb; 16], span_id: vec![9; 8], ..Link::default() }];
+    sent.links = vec![Link {
+        trace_id: vec![0xbb; 16],
+        span_id: vec![9; 8],
+        attributes: vec![text("why", "shared")],
+        ..Link::default()
+    }];
     sink.send("tenant", vec![sent]).await;
 
     let expected = json!([{
         "trace_id": "aa".repeat(16), "span_id": "0202020202020202", "parent_span_id": "0101010101010101",
-        "service": "tenant", "instance": "", "name": "verify", "kind": "server",
+        "service": "tenant", "instance": "", "resource": {"service.name": "tenant"}, "name": "verify", "kind": "server",
         "start_unix_ns": 2_000_000, "duration_ns": 2_500,
         "status": "error", "status_message": "no",
         "attributes": {"http.route": "/node", "rows": 3}, "events": [],
-        "links": [{"trace_id": "bb".repeat(16), "span_id": "0909090909090909"}],
+        "links": [{"trace_id": "bb".repeat(16), "span_id": "0909090909090909", "attributes": {"why": "shared"}}],
     }]);
     assert_eq!(sink.get("/spans").await, expected);
 }
@@ -121,18 +126,19 @@ async fn each_series_keeps_its_last_value() {
     sink.send_metrics(metric("age", gauge(1.5, 1))).await;
     sink.send_metrics(metric("age", gauge(2.5, 1))).await;
     sink.send_metrics(metric("age", gauge(9.0, 2))).await;
-    let point = HistogramDataPoint { count: 4, sum: Some(0.5), ..HistogramDataPoint::default() };
+    let point =
+        HistogramDataPoint { count: 4, sum: Some(0.5), explicit_bounds: vec![2.0], ..HistogramDataPoint::default() };
     let histogram = Histogram { data_points: vec![point], aggregation_temporality: 2 };
     sink.send_metrics(metric("duration", Data::Histogram(histogram))).await;
     // A fourth series does not fit.
     sink.send_metrics(metric("age", gauge(1.0, 3))).await;
 
     let point = |shard: i64, value: f64| {
-        json!({"service": "tenant", "instance": "", "name": "age", "unit": "s", "attributes": {"shard": shard},
-               "unix_ns": 7, "value": {"number": value}})
+        json!({"service": "tenant", "instance": "", "resource": {"service.name": "tenant"}, "name": "age", "unit": "s",
+               "attributes": {"shard": shard}, "unix_ns": 7, "value": {"number": value}})
     };
     assert_eq!(sink.get("/metrics?name=age&service=tenant").await, json!([point(1, 2.5), point(2, 9.0)]));
     let durations = sink.get("/metrics?name=duration").await;
-    assert_eq!(durations[0]["value"], json!({"histogram": {"count": 4, "sum": 0.5}}));
+    assert_eq!(durations[0]["value"], json!({"histogram": {"count": 4, "sum": 0.5, "bounds": [2.0]}}));
     assert_eq!(sink.get("/metrics?service=nobody").await, json!([]));
 }

@@ -1,0 +1,13 @@
+//! What leaves for an SRE: traces, metrics, logs. Enough to follow a payment and to see trouble, and nothing personal.
+
+mod canary;
+mod documented;
+mod kafka;
+mod messages;
+mod personal;
+mod red;
+mod scrape;
+mod sink;
+mod trace;
+
+use crate::town::{PATIENCE, Town};

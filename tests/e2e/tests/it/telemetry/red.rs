@@ -1,0 +1,205 @@
+//! Rate, errors and duration of whatever is called: counted as it was called, by OTLP and at `/metrics`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use fiorino_otlp_sink::Value;
+use fiorino_proto::positions::v1::CreatePositionRequest;
+use fiorino_test_support::eventually;
+use tonic::Code;
+
+use super::{
+    PATIENCE, Town, kafka,
+    messages::{self, Person, Receipt},
+    scrape::Scrape,
+    sink::Sink,
+};
+use crate::town::Names;
+
+/// Operation, outcome, fault.
+type Series = (String, String, String);
+
+const NODE: &str = "node-connector-1";
+const DEBTOR: Person = Person {
+    code: "RSSMRA80A01H501U",
+    name: "Mario Rossi",
+    email: "mario@example.it",
+    street: "Via Roma",
+    city: "Roccafiorina",
+};
+
+/// What the node sends, and how each must be answered.
+fn calls(names: &Names, notices: &[String]) -> Vec<(&'static str, &'static str, &'static str, String)> {
+    const NOBODYS: &str = "312999999999999999";
+    let stranger = Names { fiscal_code: "99999999990".to_owned(), ..names.clone() };
+    let verify = |notice: &str| messages::verify(names, notice);
+    let get = |element: &str, notice: &str| messages::get(element, names, notice, "");
+    let receipt = |id: &str, notice: &str| Receipt::new(names, id, notice, DEBTOR);
+    let first = |id: &str, notice: &str| Receipt { v2: false, ..receipt(id, notice) }.write();
+    let (v1, v2) = ("paGetPaymentReq", "paGetPaymentV2Request");
+    let keyless = receipt("red-4", &notices[2]).write().replace("<receiptId>red-4</receiptId>", "");
+    vec![
+        ("paVerifyPaymentNotice", "OK", "", verify(&notices[0])),
+        ("paVerifyPaymentNotice", "OK", "", verify(&notices[1])),
+        ("paVerifyPaymentNotice", "OK", "", verify(&notices[2])),
+        ("paVerifyPaymentNotice", "KO", "PAA_PAGAMENTO_SCONOSCIUTO", verify(NOBODYS)),
+        ("paVerifyPaymentNotice", "KO", "PAA_PAGAMENTO_SCONOSCIUTO", verify(NOBODYS)),
+        ("paVerifyPaymentNotice", "KO", "PAA_ID_DOMINIO_ERRATO", messages::verify(&stranger, NOBODYS)),
+        ("paVerifyPaymentNotice", "KO", "PAA_SINTASSI_XSD", verify("31")),
+        ("paGetPayment", "OK", "", get(v1, &notices[0])),
+        ("paGetPayment", "KO", "PAA_PAGAMENTO_SCONOSCIUTO", get(v1, NOBODYS)),
+        ("paGetPaymentV2", "OK", "", get(v2, &notices[1])),
+        ("paGetPaymentV2", "OK", "", get(v2, &notices[2])),
+        ("paGetPaymentV2", "KO", "PAA_PAGAMENTO_SCONOSCIUTO", get(v2, NOBODYS)),
+        ("paGetPaymentV2", "KO", "PAA_ID_DOMINIO_ERRATO", messages::get(v2, &stranger, NOBODYS, "")),
+        ("paSendRT", "OK", "", first("red-1", &notices[0])),
+        ("paSendRT", "KO", "PAA_RECEIPT_DUPLICATA", first("red-1", &notices[0])),
+        ("paSendRTV2", "OK", "", receipt("red-2", &notices[1]).write()),
+        ("paSendRTV2", "OK", "", receipt("red-3", &notices[2]).write()),
+        ("paSendRTV2", "KO", "PAA_RECEIPT_DUPLICATA", receipt("red-3", &notices[2]).write()),
+        ("paSendRTV2", "KO", "PAA_RECEIPT_DUPLICATA", receipt("red-3", &notices[2]).write()),
+        ("paSendRTV2", "FAULT", "Client", keyless),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_is_counted_by_outcome_and_timed() {
+    let town = Town::payable().await;
+    let mut notices = Vec::new();
+    for number in 0..3 {
+        notices.push(town.create_debt(&format!("red-{number}")).await);
+    }
+    let unknown = CreatePositionRequest { institution: town.names.fiscal_code.clone(), position: None };
+    let refused = town.positions().await.create_position(unknown).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+
+    let mut made: BTreeMap<Series, u64> = BTreeMap::new();
+    for (op, outcome, fault, message) in calls(&town.names, &notices) {
+        let answer = messages::send(&town, &town.names.station, message).await.unwrap();
+        assert!(answer.says(if outcome == "KO" { fault } else { outcome }) || outcome == "FAULT", "{op}: {answer:?}");
+        assert_eq!(answer.status, if outcome == "FAULT" { 500 } else { 200 }, "{answer:?}");
+        *made.entry((op.to_owned(), outcome.to_owned(), fault.to_owned())).or_default() += 1;
+    }
+    for notice in &notices {
+        town.reported(notice).await;
+    }
+    kafka::produce(&town, &format!("{}/nonsense", town.names.fiscal_code), b"nonsense").await.unwrap();
+
+    let sink = Sink::of(&town);
+    eventually(PATIENCE, async || {
+        node_is_scraped(&Scrape::of(&town, NODE).await?, &made)?;
+        node_is_exported(&sink, &made).await?;
+        tenant_is_scraped(&Scrape::of(&town, "tenant").await?)?;
+        reporting_is_scraped(&Scrape::of(&town, "reporting").await?)?;
+        neighbours_are_exported(&sink).await
+    })
+    .await
+    .unwrap();
+}
+
+fn by_op(made: &BTreeMap<Series, u64>) -> BTreeMap<&str, u64> {
+    made.iter().fold(BTreeMap::new(), |mut sums, ((op, ..), count)| {
+        *sums.entry(op.as_str()).or_default() += count;
+        sums
+    })
+}
+
+fn node_is_scraped(scrape: &Scrape, made: &BTreeMap<Series, u64>) -> Result<()> {
+    let series = |sample: &super::scrape::Sample| {
+        let label = |key| sample.label(key).to_owned();
+        ((label("op"), label("outcome"), label("fault")), whole(sample.value))
+    };
+    let counted: BTreeMap<Series, u64> = scrape.with("pa_requests_total", &[]).map(series).collect();
+    ensure!(counted == *made, "{counted:?}");
+    for (op, count) in by_op(made) {
+        let timed = whole(scrape.sum("pa_request_duration_seconds_count", &[("op", op)]));
+        ensure!(timed == count, "{op}: {timed} of {count} are timed");
+        let kpi = scrape.with("pa_request_duration_seconds_bucket", &[("op", op), ("le", "2")]).count();
+        ensure!(kpi == 1, "{op}: the KPI of 2 s is no bound");
+    }
+    ensure!(whole(scrape.sum("receipts_unreadable_total", &[])) == 1, "the receipt without a key");
+    ensure!(whole(scrape.sum("receipts_retry_observed_total", &[])) == 3, "three repetitions");
+    let asked = [("rpc_method", "fiorino.notices.v1.Notices/VerifyMany"), ("rpc_grpc_status_code", "0")];
+    ensure!(whole(scrape.sum("rpc_client_duration_seconds_count", &asked)) == 5, "what was asked of tenant");
+    Ok(())
+}
+
+async fn node_is_exported(sink: &Sink, made: &BTreeMap<Series, u64>) -> Result<()> {
+    let points: Vec<_> = sink.metrics().await?.into_iter().filter(|point| point.service == "node-connector").collect();
+    let mut counted: BTreeMap<Series, u64> = BTreeMap::new();
+    let mut timed: BTreeMap<String, u64> = BTreeMap::new();
+    for point in points {
+        let attribute = |key: &str| point.attributes[key].as_str().unwrap_or_default().to_owned();
+        match (point.name.as_str(), point.value) {
+            ("pa_requests", Value::Number(count)) => {
+                *counted.entry((attribute("op"), attribute("outcome"), attribute("fault"))).or_default() +=
+                    whole(count);
+            }
+            ("pa_request_duration", Value::Histogram { count, bounds, .. }) => {
+                ensure!(point.unit == "s" && bounds.contains(&2.0), "{}: {bounds:?}", point.unit);
+                *timed.entry(attribute("op")).or_default() += count;
+            }
+            _ => {}
+        }
+    }
+    ensure!(counted == *made, "{counted:?}");
+    let expected = by_op(made);
+    ensure!(timed.iter().map(|(op, count)| (op.as_str(), *count)).eq(expected), "{timed:?}");
+    Ok(())
+}
+
+/// Servers: every method by status.
+fn tenant_is_scraped(scrape: &Scrape) -> Result<()> {
+    let served = |method: &str, code: Code| {
+        let code = (code as i32).to_string();
+        let labels = [("rpc_method", method), ("rpc_grpc_status_code", code.as_str())];
+        whole(scrape.sum("rpc_server_duration_seconds_count", &labels))
+    };
+    let create = "fiorino.positions.v1.Positions/CreatePosition";
+    ensure!((served(create, Code::Ok), served(create, Code::InvalidArgument)) == (3, 1), "creations");
+    // Nothing was asked at the same time: a batch is one notice.
+    ensure!(served("fiorino.notices.v1.Notices/VerifyMany", Code::Ok) == 5, "verified");
+    ensure!(served("fiorino.notices.v1.Notices/ActivateMany", Code::Ok) == 5, "activated");
+    ensure!(served("fiorino.receipts.v1.Receipts/ApplyReceipts", Code::Ok) >= 1, "applied");
+    ensure!(scrape.with("rpc_server_duration_seconds_bucket", &[("rpc_method", create), ("le", "1.8")]).count() == 2);
+    let applied = [("outcome", "APPLY_OUTCOME_APPLIED")];
+    ensure!(whole(scrape.sum("fiorino_tenant_receipts_applied_total", &applied)) == 3, "receipts");
+    ensure!(whole(scrape.sum("fiorino_outbox_relayed_total", &[])) == 3, "events");
+    Ok(())
+}
+
+/// The consumer: rate and errors by outcome, the time for a batch, the age of what is recorded.
+fn reporting_is_scraped(scrape: &Scrape) -> Result<()> {
+    let messages = |outcome| whole(scrape.sum("fiorino_reporting_messages_total", &[("outcome", outcome)]));
+    ensure!(
+        (messages("recorded"), messages("parked")) == (3, 1),
+        "{} and {}",
+        messages("recorded"),
+        messages("parked")
+    );
+    ensure!(whole(scrape.sum("messaging_process_duration_seconds_count", &[("error_type", "")])) >= 2, "batches");
+    ensure!(whole(scrape.sum("fiorino_reporting_delay_seconds_count", &[])) >= 3, "ages");
+    let listed = [("rpc_method", "fiorino.payments.v1.Payments/ListPayments"), ("rpc_grpc_status_code", "0")];
+    ensure!(whole(scrape.sum("rpc_server_duration_seconds_count", &listed)) >= 3, "listed");
+    Ok(())
+}
+
+async fn neighbours_are_exported(sink: &Sink) -> Result<()> {
+    let points = sink.metrics().await?;
+    for (service, name) in [
+        ("tenant", "rpc.server.duration"),
+        ("reporting", "rpc.server.duration"),
+        ("reporting", "messaging.process.duration"),
+        ("reporting", "fiorino.reporting.messages"),
+        ("node-connector", "rpc.client.duration"),
+        ("operator", "rpc.client.duration"),
+    ] {
+        ensure!(points.iter().any(|point| (point.service.as_str(), point.name.as_str()) == (service, name)), "{name}");
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are whole")]
+fn whole(value: f64) -> u64 {
+    value.round() as u64
+}
