@@ -64,7 +64,9 @@ impl Problem {
                 format!("key {key} of Secret {namespace}/{name} is no subscription key: put the text that pagoPA gave")
             }
             Self::Forbidden => {
-                format!("the operator may not read Secret {namespace}/{name}: grant it `get` on this name")
+                format!(
+                    "the operator may not read Secret {namespace}/{name}: name it in subscriptionKeySecrets of its chart"
+                )
             }
         }
     }
