@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cache::Cache;
-use crate::{crds, demo, servers, test, up};
+use crate::{bench, crds, demo, servers, test, up};
 
 /// What a person runs to try, test and change Fiorino
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ enum Command {
     Down(Named),
     /// Runs every check and test; starts what they need
     Test(Test),
+    /// Measures, prints figures and asserts nothing
+    Bench(Bench),
     /// Starts the servers that tests need and prints how to use them, until Ctrl-C
     Parts,
     /// Starts everything but operator and services, and writes a script that starts each of these, until Ctrl-C
@@ -89,6 +91,34 @@ pub(crate) struct Test {
     pub(crate) arguments: Vec<String>,
 }
 
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) what: Benchmark,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Benchmark {
+    /// From manifests to institutions that are Ready: one after the other, and many at once
+    Onboarding(Onboarding),
+}
+
+/// Options of `bench onboarding`.
+#[derive(Debug, Args)]
+pub(crate) struct Onboarding {
+    /// Institutions applied one after the other
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) singly: u32,
+    /// Institutions applied at once
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) at_once: u32,
+    /// Start these binaries and build none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) binaries: Option<PathBuf>,
+}
+
 /// Options of `servers`.
 #[derive(Debug, Args)]
 pub(crate) struct Servers {
@@ -134,6 +164,9 @@ impl Cli {
             Command::Down(named) => up::down(&context, &named.name).await,
             Command::Keep(options) => up::keep(&context, options).await,
             Command::Test(options) => Box::pin(test::run(&context, &options)).await,
+            Command::Bench(Bench { what: Benchmark::Onboarding(options) }) => {
+                Box::pin(bench::onboarding(&context, &options)).await
+            }
             Command::Parts => Box::pin(test::parts(&context)).await,
             Command::Servers(options) => Box::pin(servers::run(&context, &options)).await,
             Command::Crds(options) => crds::run(&context.root, options.check),

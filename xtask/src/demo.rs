@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: from nothing to a paid notice, step by step.
 
-mod manifests;
+pub(crate) mod manifests;
 mod mesh;
 mod pagopa;
 mod steps;
