@@ -30,7 +30,7 @@ use crate::{
     metrics::Metrics,
     runtime::{
         cache::{Feed, Guarded, Kind},
-        lease::{self, Election, Held},
+        lease::{self, Election, Held, Term},
         queue::{InstitutionRef, Queue},
     },
     tenant::{self, Tenant},
@@ -153,7 +153,7 @@ impl Operator {
         let released = CancellationToken::new();
         let mut holding = std::pin::pin!(election.hold(held, &released));
         let worked = tokio::select! {
-            worked = self.reconcile(caches, held, token).boxed() => worked,
+            worked = self.reconcile(caches, held, election.term(), token).boxed() => worked,
             lost = &mut holding => return Ok(lost?),
         };
         released.cancel();
@@ -161,12 +161,18 @@ impl Operator {
         worked
     }
 
-    async fn reconcile(&self, caches: &Caches, held: &Held, token: &CancellationToken) -> Result<(), Error> {
+    async fn reconcile(
+        &self,
+        caches: &Caches,
+        held: &Held,
+        term: Term,
+        token: &CancellationToken,
+    ) -> Result<(), Error> {
         let channel = rpc::connect(&self.options.tenant_endpoints, "tenant", &self.identity, "operator")?;
         let Options { platform, environment, .. } = &self.options;
         let tenant =
             Tenant::new(channel, held.clone(), platform, *environment, self.metrics.clone(), self.clock.clone());
-        let context = Arc::new(self.context(caches, tenant.clone()));
+        let context = Arc::new(self.context(caches, tenant.clone(), term));
         let waiting = ReceiverStream::new(self.queue.open());
         let ended = token.child_token();
         let _ends = ended.clone().drop_guard();
@@ -219,7 +225,7 @@ impl Operator {
         }
     }
 
-    fn context(&self, caches: &Caches, tenant: Tenant) -> Context {
+    fn context(&self, caches: &Caches, tenant: Tenant, term: Term) -> Context {
         let Options { platform, environment, allowed_hostnames, seal_public_key, resync_seconds, concurrency, .. } =
             &self.options;
         let client = self.client.clone();
@@ -241,6 +247,7 @@ impl Operator {
                 events: Events::new(client, &self.name),
                 memory: Arc::clone(&self.memory),
                 metrics: self.metrics.clone(),
+                term,
             },
             memory: Arc::clone(&self.memory),
             slots: Slots::new(*concurrency),

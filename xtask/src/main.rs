@@ -15,7 +15,6 @@ mod crds;
 mod demo;
 mod installation;
 mod parts;
-mod pki;
 mod report;
 mod run;
 mod say;

@@ -1,7 +1,6 @@
 //! Private servers on loopback: PostgreSQL, Kafka, a Kubernetes API server. They end with us, whatever happens to us.
 
 mod kafka;
-mod kubernetes;
 mod postgres;
 mod run_dir;
 mod zipkin;
@@ -10,10 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+pub(crate) use fiorino_rig::Kubernetes;
 use fiorino_rig::Process;
 
 pub(crate) use kafka::Kafka;
-pub(crate) use kubernetes::Kubernetes;
 pub(crate) use postgres::Postgres;
 pub(crate) use run_dir::RunDir;
 pub(crate) use zipkin::Zipkin;
@@ -52,26 +51,26 @@ impl Parts {
         let (postgres, kafka, kubernetes) = tokio::try_join!(
             say::step("PostgreSQL", Postgres::start(&tools.postgres, dir.join("postgres"), mode)),
             say::step("Kafka", Kafka::start(&tools.kafka, dir.join("kafka"))),
-            say::step("Kubernetes API server", Kubernetes::start(&tools.kubernetes, dir.join("kubernetes"), mode)),
+            say::step(
+                "Kubernetes API server",
+                Kubernetes::start(&tools.kubernetes, dir.join("kubernetes"), mode == Mode::Durable)
+            ),
         )?;
         Ok(Self { postgres, kafka, kubernetes })
     }
 
     /// The servers' processes, by name.
     pub(crate) fn processes(&self) -> [(&'static str, &Process); 4] {
-        [
-            ("postgres", &self.postgres.process),
-            ("kafka", &self.kafka.process),
-            ("etcd", &self.kubernetes.etcd),
-            ("kube-apiserver", &self.kubernetes.apiserver),
-        ]
+        let [etcd, apiserver] = self.kubernetes.processes();
+        [("postgres", &self.postgres.process), ("kafka", &self.kafka.process), etcd, apiserver]
     }
 
     /// Stops all of them at the same time.
     pub(crate) fn stop(&mut self) {
-        let kubernetes = &mut self.kubernetes;
-        stop_all([&mut self.postgres.process, &mut self.kafka.process, &mut kubernetes.apiserver]);
-        stop_all([&mut kubernetes.etcd]);
+        stop_all([&mut self.postgres.process, &mut self.kafka.process]);
+        if let Err(error) = self.kubernetes.stop() {
+            say::line(&format!("  the API server did not stop: {error:#}"));
+        }
     }
 }
 

@@ -99,8 +99,10 @@ pub(crate) fn environment(context: &Context, tools: &Tools, parts: &Parts) -> Ve
         ("FIORINO_TEST_KAFKA", parts.kafka.brokers.clone()),
         ("FIORINO_TEST_KUBECONFIG", text(&parts.kubernetes.kubeconfig)),
         ("FIORINO_TEST_AUDIT_LOG", text(&parts.kubernetes.audit_log)),
+        ("FIORINO_TEST_KUBERNETES", text(&tools.kubernetes)),
         ("PATH", path),
     ];
+    environment.extend(tools.helm.iter().map(|bin| ("FIORINO_TEST_HELM", text(bin))));
     environment.extend(tools.python.iter().map(|python| ("FIORINO_TEST_PYTHON", text(python))));
     environment
 }

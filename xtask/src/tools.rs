@@ -1,7 +1,9 @@
-//! What the parts are made of, installed when missing: Debian packages, Kubernetes from Go modules, jars, a Python client.
+//! What the parts are made of, installed when missing: Debian packages, Kubernetes and helm from Go modules, jars, a Python client.
 
 mod debian;
 pub(crate) mod deny;
+mod go;
+mod helm;
 mod kubernetes;
 mod maven;
 mod python;
@@ -27,6 +29,8 @@ pub(crate) enum Purpose {
 pub(crate) struct Tools {
     /// `kube-apiserver`, `etcd`, `kubectl`.
     pub(crate) kubernetes: PathBuf,
+    /// `helm`, `kubeconform`.
+    pub(crate) helm: Option<PathBuf>,
     /// PostgreSQL's programs.
     pub(crate) postgres: PathBuf,
     /// Jars of the Kafka broker.
@@ -41,7 +45,15 @@ pub(crate) struct Tools {
 pub(crate) async fn ensure(cache: &Cache, root: &Path, purpose: Purpose) -> Result<Tools> {
     let sources = root.join("xtask/tools");
     debian::ensure(cache, purpose).await?;
-    let kubernetes = kubernetes::ensure(cache, sources.join("kubernetes"));
+    let binaries = async {
+        // One after the other: a Go build takes every core.
+        let kubernetes = kubernetes::ensure(cache, sources.join("kubernetes")).await?;
+        let helm = match purpose {
+            Purpose::Demo => None,
+            Purpose::Test => Some(helm::ensure(cache, sources.join("helm")).await?),
+        };
+        anyhow::Ok((kubernetes, helm))
+    };
     let languages = async {
         let kafka = maven::ensure(cache, &sources.join("kafka"), "copy-dependencies").await?;
         let (mut zipkin, mut python) = (None, None);
@@ -51,9 +63,9 @@ pub(crate) async fn ensure(cache: &Cache, root: &Path, purpose: Purpose) -> Resu
         }
         Ok((kafka, zipkin, python))
     };
-    let (kubernetes, (kafka, zipkin, python)) = tokio::try_join!(kubernetes, languages)?;
+    let ((kubernetes, helm), (kafka, zipkin, python)) = tokio::try_join!(binaries, languages)?;
     let postgres = fiorino_rig::postgres_bin().context("PostgreSQL is not installed")?;
-    Ok(Tools { kubernetes, postgres, kafka, zipkin, python })
+    Ok(Tools { kubernetes, helm, postgres, kafka, zipkin, python })
 }
 
 /// Says what is about to be installed and why.

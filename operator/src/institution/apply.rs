@@ -20,7 +20,7 @@ use super::{
 use crate::{
     events::Events,
     metrics::Metrics,
-    runtime::call::timely,
+    runtime::{call::timely, lease::Term},
     tenant::{self, Tenant},
 };
 
@@ -44,6 +44,9 @@ pub enum Error {
         /// What the API server says.
         source: kube::Error,
     },
+    /// The Lease was not renewed in time: another operator may lead by now.
+    #[error("the lease was not renewed in time: nothing is written until it is")]
+    TermOver,
     /// Tenant does not answer or does not take it.
     #[error("failed to bring the configuration to tenant")]
     Tenant(#[from] tenant::Error),
@@ -62,6 +65,8 @@ pub struct Executor {
     pub memory: Arc<Memory>,
     /// What is measured.
     pub metrics: Metrics,
+    /// Whether this process still leads.
+    pub term: Term,
 }
 
 // === impl Executor ===
@@ -73,6 +78,9 @@ impl Executor {
     /// The first step that failed; those after it were not tried.
     pub async fn run(&self, institution: &CreditorInstitution, steps: Vec<Step>) -> Result<()> {
         for step in steps {
+            if self.term.is_over() {
+                return Err(Error::TermOver);
+            }
             match step {
                 Step::AddFinalizer => self.finalizers(institution, true).await?,
                 Step::RemoveFinalizer => self.finalizers(institution, false).await?,

@@ -89,12 +89,14 @@ impl Caches {
             && self.profiles.wait_until_ready().await.is_ok()
     }
 
-    /// Itself, its neighbours (a namespace has one institution), and those whose payments it shares.
+    /// Itself, its neighbours (a namespace has one institution), its rivals (who wait for its fiscal code), and those whose payments it
+    /// shares.
     pub fn touched_by_institution(&self, object: &Guarded<CreditorInstitution>) -> Vec<InstitutionRef> {
         let mut touched = self.of_namespace(object.namespace().as_deref());
         touched.push(ObjectRef::from_obj(object));
         if let Ok(institution) = &object.0 {
             touched.extend(self.sharing_with(&institution.spec.fiscal_code));
+            touched.extend(self.with_code(&institution.spec.fiscal_code));
         }
         touched
     }
@@ -131,6 +133,11 @@ impl Caches {
         services.iter().flat_map(|service| self.of_namespace(service.namespace().as_deref())).collect()
     }
 
+    fn with_code(&self, fiscal_code: &str) -> Vec<InstitutionRef> {
+        let same = |institution: &CreditorInstitution| institution.spec.fiscal_code == fiscal_code;
+        references(&self.institutions.state_filter(|it| it.0.as_ref().is_ok_and(same)))
+    }
+
     fn of_namespace(&self, namespace: Option<&str>) -> Vec<InstitutionRef> {
         references(&self.institutions.state_filter(|it| it.namespace().as_deref() == namespace))
     }
@@ -138,4 +145,34 @@ impl Caches {
 
 fn references(institutions: &[Arc<Guarded<CreditorInstitution>>]) -> Vec<InstitutionRef> {
     institutions.iter().map(|institution| ObjectRef::from_obj(&**institution)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::{reflector, watcher::Event};
+    use serde_json::json;
+
+    use super::*;
+
+    fn institution(namespace: &str, fiscal_code: &str) -> Guarded<CreditorInstitution> {
+        let object = json!({
+            "apiVersion": "fiorino.dev/v1alpha1", "kind": "CreditorInstitution", "metadata": {"namespace": namespace, "name": "town"},
+            "spec": {"fiscalCode": fiscal_code, "legalName": "Comune di Roccafiorina", "kind": "Municipality"},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn who_waits_for_a_fiscal_code_is_looked_at_when_its_holder_changes() {
+        let (institutions, mut writer) = reflector::store();
+        let holder = institution("a", "80041780356");
+        for other in [institution("b", "80041780356"), institution("c", "80236140770")] {
+            writer.apply_watcher_event(&Event::Apply(other));
+        }
+        let caches = Caches { institutions, ..Feeds::new(&[], &Clock::system()).caches() };
+        let touched = caches.touched_by_institution(&holder);
+        let mut namespaces: Vec<&str> = touched.iter().filter_map(|it| it.namespace.as_deref()).collect();
+        namespaces.sort_unstable();
+        assert_eq!(namespaces, ["a", "b"]);
+    }
 }

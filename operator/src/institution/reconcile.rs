@@ -167,6 +167,8 @@ impl Context {
         let steps = plan(institution, validated.bundle.as_ref(), remembered.as_ref(), &knowledge);
         let changes = steps.iter().any(|step| matches!(step, Step::ApplyBundle(_)));
         match self.executor.run(institution, steps).await {
+            // Another operator leads: what this one would tell of tenant is not true.
+            Err(apply::Error::Tenant(error @ tenant::Error::Deposed(_))) => Err(Error::Tenant(error)),
             Err(apply::Error::Tenant(error)) => Ok((Knowledge::Away(Absence::of(&error)), Some(error))),
             Err(error) => Err(error.into()),
             Ok(()) if changes => Ok(self.ask(institution, &uid).await),

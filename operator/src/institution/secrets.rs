@@ -81,7 +81,9 @@ impl Problem {
             }
             Self::Unanswered => format!("the API server does not answer for Secret {namespace}/{name}"),
             Self::Forbidden => {
-                format!("the operator may not read Secret {namespace}/{name}: grant it `get` on this name")
+                format!(
+                    "the operator may not read Secret {namespace}/{name}: name it in subscriptionKeySecrets of its chart"
+                )
             }
         }
     }

@@ -1,9 +1,16 @@
 //! Who leads: one holder of a Kubernetes Lease at a time.
 //!
 //! Clocks of different machines are never compared: a candidate measures with its own monotonic clock how long the Lease has not
-//! changed. A holder stops before others may take over: it gives up when it could not renew for [`RENEW_DEADLINE`].
+//! changed. A holder stops before others may take over: it gives up when it could not renew for [`RENEW_DEADLINE`], and whatever it
+//! writes asks its [`Term`] first, because a process that was stopped and wakes has not been told yet.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use fiorino_kit::{clock::Clock, error::chain};
 use k8s_openapi::{
@@ -62,6 +69,15 @@ pub struct Election {
     name: String,
     identity: String,
     clock: Clock,
+    term: Term,
+}
+
+/// How long the holder may write without asking: always less than others wait before they take over. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Term {
+    clock: Clock,
+    /// Monotonic, in milliseconds; a moment before the Lease was renewed.
+    renewed_at: Arc<AtomicU64>,
 }
 
 /// What the holder holds: tenant's fence is asked for with it.
@@ -80,20 +96,46 @@ struct Observed {
     since: Duration,
 }
 
+// === impl Term ===
+
+impl Term {
+    fn new(clock: Clock) -> Self {
+        Self { clock, renewed_at: Arc::default() }
+    }
+
+    /// Whether the Lease was not renewed for so long that somebody else may hold it soon.
+    pub fn is_over(&self) -> bool {
+        let renewed_at = Duration::from_millis(self.renewed_at.load(Ordering::Acquire));
+        self.clock.monotonic().saturating_sub(renewed_at) >= RENEW_DEADLINE
+    }
+
+    fn renewed(&self, at: Duration) {
+        self.renewed_at.store(u64::try_from(at.as_millis()).unwrap_or_default(), Ordering::Release);
+    }
+}
+
 // === impl Election ===
 
 impl Election {
     /// A candidate named `identity`, which no other process has, for the Lease `name` in `namespace`.
     pub fn new(client: Client, namespace: &str, name: &str, identity: String, clock: Clock) -> Self {
-        Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity, clock }
+        let term = Term::new(clock.clone());
+        Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity, clock, term }
+    }
+
+    /// Whether this process, once it leads, may write.
+    pub fn term(&self) -> Term {
+        self.term.clone()
     }
 
     /// Waits until this process leads; `None` when `token` is cancelled first.
     pub async fn acquire(&self, token: &CancellationToken) -> Option<Held> {
         let mut observed = Observed { version: None, since: self.clock.monotonic() };
         loop {
+            let asked_at = self.clock.monotonic();
             match timely(self.try_acquire(&mut observed)).await {
                 Ok(Some(held)) => {
+                    self.term.renewed(asked_at);
                     tracing::info!(
                         lease = self.name,
                         identity = self.identity,
@@ -117,9 +159,11 @@ impl Election {
         let mut renewed_at = self.clock.monotonic();
         let mut pause = RENEW_INTERVAL;
         while token.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+            let asked_at = self.clock.monotonic();
             match timely(self.renew(held)).await {
                 Ok(None) => {
-                    renewed_at = self.clock.monotonic();
+                    self.term.renewed(asked_at);
+                    renewed_at = asked_at;
                     pause = RENEW_INTERVAL;
                 }
                 Ok(Some(holder)) => return Err(Error::Taken { name: self.name.clone(), holder }),
@@ -217,4 +261,24 @@ fn won(written: kube::Result<Object>) -> kube::Result<Option<Held>> {
 
 async fn timely<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
     Ok(tokio::time::timeout(CALL_TIMEOUT, call).await??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_ends_before_others_may_take_over() {
+        let (clock, hand) = Clock::manual("2026-11-25T10:00:00Z".parse().unwrap());
+        let term = Term::new(clock.clone());
+        hand.advance(Duration::from_mins(1));
+        term.renewed(clock.monotonic());
+        hand.advance(RENEW_DEADLINE.saturating_sub(Duration::from_millis(1)));
+        assert!(!term.is_over());
+        hand.advance(Duration::from_millis(1));
+        assert!(term.is_over());
+        term.renewed(clock.monotonic());
+        assert!(!term.is_over());
+        assert!(RENEW_DEADLINE + CALL_TIMEOUT < DURATION);
+    }
 }

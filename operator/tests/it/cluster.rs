@@ -107,6 +107,10 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn tenant_endpoint(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
     fn tls(&self, name: &str) -> TlsOptions {
         let identity = self.mesh.identity(name);
         TlsOptions { tls_cert: identity.cert, tls_key: identity.key, tls_ca: identity.ca }
@@ -120,7 +124,7 @@ impl Cluster {
         let tls = self.tls("operator");
         let files = [&tls.tls_cert, &tls.tls_key, &tls.tls_ca].map(|path| path.to_str().unwrap().to_owned());
         let namespaces = format!("--watch-namespaces={}", self.comune);
-        let endpoint = format!("--tenant-endpoints=https://127.0.0.1:{}", self.port);
+        let endpoint = format!("--tenant-endpoints={}", self.tenant_endpoint());
         let platform = format!("--platform={}", self.platform);
         let seal = format!("--seal-public-key={SEAL_KEY}");
         let [cert, key, ca] = files;
@@ -135,7 +139,12 @@ impl Cluster {
     }
 
     pub(crate) fn operator_with(&self, options: Options) -> Result<Running> {
-        let operator = Operator::new(options, self.client.clone(), Clock::system())?;
+        Self::operator_as(self.client.clone(), options)
+    }
+
+    /// An operator with the rights of a client.
+    pub(crate) fn operator_as(client: Client, options: Options) -> Result<Running> {
+        let operator = Operator::new(options, client, Clock::system())?;
         let token = CancellationToken::new();
         let ended = tokio::spawn(operator.run(Readiness::new(&Operator::READINESS), token.clone()));
         Ok(Running { token, ended })

@@ -97,3 +97,25 @@ async fn who_lost_the_lease_stops() -> Result<()> {
     assert_eq!(holder(&cluster).await?.as_deref(), Some("usurper"));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_deposed_leader_tells_nothing_and_writes_nothing() -> Result<()> {
+    let cluster = Cluster::new().await?;
+    let operator = cluster.operator()?;
+    cluster.platform().await?;
+    cluster.municipality().await?;
+    cluster.reads(ConditionType::Ready, ConditionStatus::True).await?;
+    let stored = cluster.tenant.stored(&cluster.fiscal_code).map(|it| it.config_seq);
+    cluster.tenant.depose();
+    cluster.institution(&json!({"legalName": "Roccafiorina Terme"})).await?;
+    let (changed, refused) = (cluster.versions().await?, cluster.tenant.count(Call::Acquire));
+    eventually(SOON, async || {
+        let asked = cluster.tenant.count(Call::Acquire);
+        ensure!(asked >= refused + 3, "it tried {asked} times");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    assert_eq!(cluster.versions().await?, changed, "what it would tell of tenant is not true");
+    assert_eq!(cluster.tenant.stored(&cluster.fiscal_code).map(|it| it.config_seq), stored);
+    cluster.finish(operator).await
+}

@@ -131,6 +131,13 @@ impl FakeTenant {
         self.changes.send(WatchChangesResponse { all: true, uids: Vec::new() }).unwrap_or_default();
     }
 
+    /// A later holder of the Lease was here.
+    pub(crate) fn depose(&self) {
+        let mut world = self.world();
+        world.fence += 1;
+        world.lease.1 += 1;
+    }
+
     pub(crate) fn count(&self, call: Call) -> usize {
         self.world().calls.iter().filter(|it| **it == call).count()
     }

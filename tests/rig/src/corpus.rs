@@ -52,6 +52,24 @@ pub fn python() -> Result<PathBuf> {
     Ok(python.into())
 }
 
+/// The directory of `helm` and `kubeconform`.
+///
+/// # Errors
+/// When `cargo xtask test` did not say where it is.
+pub fn helm_bin() -> Result<PathBuf> {
+    Ok(variable("FIORINO_TEST_HELM").context("FIORINO_TEST_HELM is not set: run `cargo xtask test`")?.into())
+}
+
+/// The directory of `kube-apiserver`, `etcd` and `kubectl`.
+///
+/// # Errors
+/// When `cargo xtask test` did not say where it is.
+pub fn kubernetes_bin() -> Result<PathBuf> {
+    Ok(variable("FIORINO_TEST_KUBERNETES")
+        .context("FIORINO_TEST_KUBERNETES is not set: run `cargo xtask test`")?
+        .into())
+}
+
 /// A variable that `cargo xtask test` sets; an empty one is none.
 #[expect(clippy::disallowed_methods, reason = "tests have no command line: the environment is their configuration")]
 pub fn variable(name: &str) -> Option<String> {

@@ -3,12 +3,14 @@
 pub mod certs;
 mod corpus;
 mod host;
+pub mod kubernetes;
 mod poll;
 mod ports;
 mod process;
 
-pub use corpus::{binary, contracts, python, samples, variable, workspace_root};
+pub use corpus::{binary, contracts, helm_bin, kubernetes_bin, python, samples, variable, workspace_root};
 pub use host::postgres_bin;
+pub use kubernetes::Kubernetes;
 pub use poll::eventually;
 pub use ports::free_port;
 pub use process::{Process, Signal, Spec};

@@ -71,6 +71,21 @@ impl Spec {
         self
     }
 
+    /// `--name=value`, in the place of the one that is there.
+    #[must_use]
+    pub fn flag(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        let prefix = format!("--{name}=");
+        self.args.retain(|arg| !arg.to_string_lossy().starts_with(&prefix));
+        self.arg(format!("{prefix}{value}"))
+    }
+
+    /// Another log.
+    #[must_use]
+    pub fn log(mut self, log: impl Into<PathBuf>) -> Self {
+        self.log = log.into();
+        self
+    }
+
     /// One variable of the environment.
     #[must_use]
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {

@@ -9,11 +9,13 @@
 //! share the servers.
 
 mod command;
+mod crowd;
 mod databases;
 mod options;
 mod processes;
 mod world;
 
+pub use crowd::{Appeared, Crowd};
 pub use databases::SERVICES_WITH_DATABASE;
 pub use options::Options;
 pub use world::{Addresses, World};

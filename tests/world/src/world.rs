@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use fiorino_rig::certs::{Mesh, write_secret};
-use fiorino_rig::{Process, workspace_root};
+use fiorino_rig::{Process, free_port, workspace_root};
 
 use crate::command::run;
 use crate::processes::{Plan, Planned};
@@ -146,6 +146,23 @@ impl World {
         self.process(name)?.stop()?;
         let planned = self.planned.get(name).with_context(|| format!("no process is called {name}"))?;
         self.running.insert(name.to_owned(), Process::spawn(&planned.spec)?);
+        self.wait_ready(name).await
+    }
+
+    /// Starts one more process like another, under a name, probes and a log of its own and with other flags; waits until it is ready.
+    ///
+    /// # Errors
+    /// When there is none like that, or it does not become ready.
+    pub async fn start_another(&mut self, like: &str, name: &str, flags: &[(&str, &str)]) -> Result<()> {
+        let planned = self.planned.get(like).with_context(|| format!("no process is called {like}"))?;
+        let admin = free_port()?;
+        let spec = planned.spec.clone().log(self.options.run_dir.join(format!("{name}.log")));
+        let spec = spec.flag("admin-listen", format!("127.0.0.1:{admin}"));
+        let spec = flags.iter().fold(spec, |spec, (flag, value)| spec.flag(flag, value));
+        let planned = Planned { name: name.to_owned(), spec, ready_url: format!("http://127.0.0.1:{admin}/readyz") };
+        self.running.insert(name.to_owned(), Process::spawn(&planned.spec)?);
+        self.planned.insert(name.to_owned(), planned);
+        self.names.push(name.to_owned());
         self.wait_ready(name).await
     }
 

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::announce;
+use super::{announce, go};
 use crate::cache::{Cache, key};
-use crate::run::Run;
 use crate::say;
 
 const STEP: &str = "kubernetes binaries";
@@ -29,27 +28,16 @@ pub(crate) async fn ensure(cache: &Cache, module: PathBuf) -> Result<PathBuf> {
 }
 
 async fn build(cache: &Cache, module: &Path, dir: &Path, flags: &str) -> Result<()> {
-    let version = Run::new(STEP, "go").arg("version").output().await;
-    version.context("Go 1.26 or newer is needed: https://go.dev/dl")?;
+    go::check(STEP).await?;
     let bin = dir.join("bin");
     fs_err::create_dir_all(&bin)?;
-    let compile = |flags: &str, output: &Path, packages: &[&str]| {
-        go(module)
-            .args(["build", "-mod=readonly", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", flags, "-o"])
-            .arg(output)
-            .args(packages)
-    };
-    go(module).args(["mod", "download"]).logged(cache.join("logs/go-download.log")).await?;
-    compile(flags, &bin, &["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kubectl"])
+    go::go(STEP, module).args(["mod", "download"]).logged(cache.join("logs/go-download.log")).await?;
+    go::build(STEP, module, flags, &bin, &["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kubectl"])
         .logged(cache.join("logs/go-kubernetes.log"))
         .await?;
-    compile("-s -w", &bin.join("etcd"), &["go.etcd.io/etcd/server/v3"]).logged(cache.join("logs/go-etcd.log")).await
-}
-
-/// The garbage collector off costs memory and saves a third of the time; the limit keeps small machines alive.
-fn go(module: &Path) -> Run {
-    let flags = [("CGO_ENABLED", "0"), ("GOGC", "off"), ("GOMEMLIMIT", "3GiB"), ("GOFLAGS", "")];
-    flags.iter().fold(Run::new(STEP, "go").dir(module), |run, (key, value)| run.env(key, value))
+    go::build(STEP, module, "-s -w", &bin.join("etcd"), &["go.etcd.io/etcd/server/v3"])
+        .logged(cache.join("logs/go-etcd.log"))
+        .await
 }
 
 fn kubernetes_version(go_mod: &str) -> Result<String> {

@@ -3,9 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod clusters;
+mod conflict;
+mod crowd;
 mod distribution;
 mod inbox;
 mod manifests;
+mod operators;
+mod profiles;
 mod quiet;
 mod spine;
 mod telemetry;

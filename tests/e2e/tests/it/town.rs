@@ -44,7 +44,7 @@ pub(crate) struct Town {
 // === impl Names ===
 
 impl Names {
-    fn new(primitive_version: u8) -> Self {
+    pub(crate) fn new(primitive_version: u8) -> Self {
         let broker = fiscal_code();
         Self {
             namespace: namespace(),
@@ -185,17 +185,48 @@ impl Town {
     }
 
     pub(crate) async fn institution(&self) -> Result<Value> {
-        let args = ["get", "creditorinstitution", "town", "-n", &self.names.namespace, "-o", "json"];
+        self.institution_in(&self.names.namespace).await
+    }
+
+    async fn institution_in(&self, namespace: &str) -> Result<Value> {
+        let args = ["get", "creditorinstitution", "town", "-n", namespace, "-o", "json"];
         Ok(serde_json::from_str(&self.world.kubectl(&args, "").await?)?)
+    }
+
+    /// A value of tenant's database.
+    pub(crate) async fn in_tenant<T>(&self, query: &'static str) -> T
+    where
+        T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+    {
+        let pool = sqlx::PgPool::connect(&self.world.addresses().database_urls["tenant"]).await.unwrap();
+        sqlx::query_scalar(query).fetch_one(&pool).await.unwrap()
     }
 
     /// Waits until a condition has a status, and returns the condition.
     pub(crate) async fn condition(&self, kind: &str, status: &str) -> Value {
+        self.condition_in(&self.names.namespace, kind, status).await
+    }
+
+    /// The same of the institution of another namespace.
+    pub(crate) async fn condition_in(&self, namespace: &str, kind: &str, status: &str) -> Value {
         eventually(PATIENCE, async || {
-            let institution = self.institution().await?;
+            let institution = self.institution_in(namespace).await?;
             let found = condition_of(&institution, kind).cloned().context("no such condition")?;
             ensure!(found["status"] == status, "{kind} is {found}, all: {}", institution["status"]);
             Ok::<_, anyhow::Error>(found)
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Waits until every service has the manifest as it is now.
+    pub(crate) async fn settled(&self) -> Value {
+        eventually(PATIENCE, async || {
+            let institution = self.institution().await?;
+            let ready = condition_of(&institution, "Ready").cloned().context("not looked at")?;
+            let current = ready["observedGeneration"] == institution["metadata"]["generation"];
+            ensure!(ready["status"] == "True" && current, "{ready}, all: {}", institution["status"]);
+            Ok::<_, anyhow::Error>(institution)
         })
         .await
         .unwrap()

@@ -1,31 +1,32 @@
-//! Keys and certificates of the API server. Those of the mesh: `fiorino_rig::certs`.
+//! Keys and certificates of the API server. Those of the mesh: [`crate::certs`].
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use fiorino_rig::certs::{Authority, Leaf, Usage, write_secret};
+
+use crate::certs::{Authority, Leaf, Usage, write_secret};
 
 /// What the API server is started with.
 #[derive(Debug)]
-pub(crate) struct ControlPlanePki {
+pub(super) struct ControlPlanePki {
     /// Authority of everybody.
-    pub(crate) ca: PathBuf,
+    pub(super) ca: PathBuf,
     /// The server's certificate.
-    pub(crate) server_cert: PathBuf,
+    pub(super) server_cert: PathBuf,
     /// The server's key.
-    pub(crate) server_key: PathBuf,
+    pub(super) server_key: PathBuf,
     /// The administrator's certificate.
-    pub(crate) admin_cert: PathBuf,
+    pub(super) admin_cert: PathBuf,
     /// The administrator's key.
-    pub(crate) admin_key: PathBuf,
+    pub(super) admin_key: PathBuf,
     /// Signs service account tokens.
-    pub(crate) tokens_key: PathBuf,
+    pub(super) tokens_key: PathBuf,
     /// Verifies them.
-    pub(crate) tokens_public: PathBuf,
+    pub(super) tokens_public: PathBuf,
 }
 
 /// Makes the API server's certificates in `dir`.
-pub(crate) fn control_plane(dir: &Path) -> Result<ControlPlanePki> {
+pub(super) fn control_plane(dir: &Path) -> Result<ControlPlanePki> {
     fs_err::create_dir_all(dir)?;
     let authority = Authority::new("kubernetes")?;
     let ca = dir.join("ca.crt");
