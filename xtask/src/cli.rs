@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cache::Cache;
-use crate::{crds, demo, servers, test, up};
+use crate::{chaos, crds, demo, servers, test, up};
 
 /// What a person runs to try, test and change Fiorino
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ enum Command {
     Down(Named),
     /// Runs every check and test; starts what they need
     Test(Test),
+    /// Kills, cuts, hangs and fills everything under load, and compares what was answered with what is there (docs/chaos.md)
+    Chaos(Chaos),
     /// Starts the servers that tests need and prints how to use them, until Ctrl-C
     Parts,
     /// Starts everything but operator and services, and writes a script that starts each of these, until Ctrl-C
@@ -89,6 +91,17 @@ pub(crate) struct Test {
     pub(crate) arguments: Vec<String>,
 }
 
+/// Options of `chaos`.
+#[derive(Debug, Args)]
+pub(crate) struct Chaos {
+    /// How long faults are injected
+    #[arg(long, default_value_t = 10)]
+    pub(crate) minutes: u64,
+    /// Draws the same faults in the same order [default: another one each time]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
 /// Options of `servers`.
 #[derive(Debug, Args)]
 pub(crate) struct Servers {
@@ -134,6 +147,7 @@ impl Cli {
             Command::Down(named) => up::down(&context, &named.name).await,
             Command::Keep(options) => up::keep(&context, options).await,
             Command::Test(options) => Box::pin(test::run(&context, &options)).await,
+            Command::Chaos(options) => Box::pin(chaos::run(&context, &options)).await,
             Command::Parts => Box::pin(test::parts(&context)).await,
             Command::Servers(options) => Box::pin(servers::run(&context, &options)).await,
             Command::Crds(options) => crds::run(&context.root, options.check),

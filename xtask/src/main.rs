@@ -9,6 +9,7 @@
 
 mod cache;
 mod cargo;
+mod chaos;
 mod cli;
 mod crds;
 mod demo;

@@ -1,37 +1,21 @@
 //! Private servers on loopback: PostgreSQL, Kafka, a Kubernetes API server. They end with us, whatever happens to us.
 
-mod kafka;
 mod kubernetes;
-mod postgres;
 mod run_dir;
 mod zipkin;
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 use fiorino_rig::Process;
+pub(crate) use fiorino_rig::servers::{Kafka, Mode, Postgres};
 
-pub(crate) use kafka::Kafka;
 pub(crate) use kubernetes::Kubernetes;
-pub(crate) use postgres::Postgres;
 pub(crate) use run_dir::RunDir;
 pub(crate) use zipkin::Zipkin;
 
 use crate::say;
 use crate::tools::Tools;
-
-/// Longer than any server needs on a busy small machine; a server that ends is noticed at once.
-const READY_DEADLINE: Duration = Duration::from_secs(90);
-
-/// How careful the servers are with what they store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Nothing is worth keeping: no fsync.
-    Fast,
-    /// As in production.
-    Durable,
-}
 
 /// The servers, ready.
 #[derive(Debug)]
@@ -51,7 +35,7 @@ impl Parts {
     pub(crate) async fn start(tools: &Tools, dir: &Path, mode: Mode) -> Result<Self> {
         let (postgres, kafka, kubernetes) = tokio::try_join!(
             say::step("PostgreSQL", Postgres::start(&tools.postgres, dir.join("postgres"), mode)),
-            say::step("Kafka", Kafka::start(&tools.kafka, dir.join("kafka"))),
+            say::step("Kafka", Kafka::start(&tools.kafka, dir.join("kafka"), &[])),
             say::step("Kubernetes API server", Kubernetes::start(&tools.kubernetes, dir.join("kubernetes"), mode)),
         )?;
         Ok(Self { postgres, kafka, kubernetes })
@@ -60,8 +44,8 @@ impl Parts {
     /// The servers' processes, by name.
     pub(crate) fn processes(&self) -> [(&'static str, &Process); 4] {
         [
-            ("postgres", &self.postgres.process),
-            ("kafka", &self.kafka.process),
+            ("postgres", self.postgres.process()),
+            ("kafka", self.kafka.process()),
             ("etcd", &self.kubernetes.etcd),
             ("kube-apiserver", &self.kubernetes.apiserver),
         ]
@@ -70,7 +54,7 @@ impl Parts {
     /// Stops all of them at the same time.
     pub(crate) fn stop(&mut self) {
         let kubernetes = &mut self.kubernetes;
-        stop_all([&mut self.postgres.process, &mut self.kafka.process, &mut kubernetes.apiserver]);
+        stop_all([self.postgres.process_mut(), self.kafka.process_mut(), &mut kubernetes.apiserver]);
         stop_all([&mut kubernetes.etcd]);
     }
 }

@@ -20,7 +20,7 @@ use fiorino_kit::{
     backoff::Backoff,
     batch::{BatchError, Batcher},
     clock::Clock,
-    store, trace,
+    fault, store, trace,
 };
 use fiorino_wire::{FaultCode, ReceiptMessage};
 use jiff::Unit;
@@ -131,6 +131,7 @@ impl Receipts {
             Ok(stored) => stored,
             Err(NotWritten(reason)) => return Decision::Later(reason),
         };
+        fault::point("receipt-stored");
         match stored {
             Stored::Added(_) if new.judged => self.accepted(),
             Stored::Added(version) => self.judge(&new, version, &address, deadline).await,

@@ -21,7 +21,7 @@ use std::time::Duration;
 use fiorino_kit::{
     backoff::{Backoff, Retry},
     clock::Clock,
-    kafka,
+    fault, kafka,
     options::KafkaOptions,
     trace,
 };
@@ -176,6 +176,7 @@ impl Consumer {
         let spans = batch.spans();
         let changes = batch.changes();
         let written = store::record(&self.pool, topic, &changes).instrument(statement(&spans)).await?;
+        fault::point("payments-recorded");
         self.metrics.recorded(&changes, written, batch.delays(self.clock.now()));
         for parked in &changes.parked {
             let store::Parked { topic, partition, offset, event_id, reason, .. } = parked;

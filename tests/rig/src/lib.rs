@@ -6,6 +6,8 @@ mod host;
 mod poll;
 mod ports;
 mod process;
+pub mod proxy;
+pub mod servers;
 
 pub use corpus::{binary, contracts, python, samples, variable, workspace_root};
 pub use host::postgres_bin;

@@ -9,7 +9,7 @@ mod parts;
 
 pub use database::{TestDatabase, template_key};
 pub use fiorino_rig::{
-    Process, Signal, Spec, binary, certs, contracts, eventually, free_port, samples, workspace_root,
+    Process, Signal, Spec, binary, certs, contracts, eventually, free_port, proxy, samples, workspace_root,
 };
 pub use names::{check_digit, fiscal_code, namespace, topic_prefix};
 pub use parts::Parts;

@@ -12,8 +12,10 @@ mod command;
 mod databases;
 mod options;
 mod processes;
+mod ways;
 mod world;
 
 pub use databases::SERVICES_WITH_DATABASE;
 pub use options::Options;
+pub use ways::Way;
 pub use world::{Addresses, World};

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use fiorino_rig::servers::{Mode, READY_DEADLINE};
 use fiorino_rig::{Process, Signal, Spec, free_port};
 
-use super::{Mode, READY_DEADLINE};
 use crate::pki::{self, ControlPlanePki};
 
 /// A running API server.

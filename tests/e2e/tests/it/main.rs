@@ -9,5 +9,6 @@ mod manifests;
 mod quiet;
 mod spine;
 mod tidy;
-mod town;
 mod zeep;
+
+use fiorino_e2e::town;

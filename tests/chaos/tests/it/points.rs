@@ -1,0 +1,24 @@
+//! Death at each named point: what was committed just before is neither lost nor done again.
+
+use fiorino_chaos::compare;
+use fiorino_chaos::fault::POINTS;
+use fiorino_chaos::stage::{Own, Stage};
+use fiorino_e2e::town::PATIENCE;
+
+/// A process dies at a point, and is started again, while people pay.
+#[tokio::test(flavor = "multi_thread")]
+async fn death_between_a_commit_and_what_follows_loses_nothing_and_repeats_nothing() {
+    let mut stage = Box::pin(Stage::new(Own::default())).await.unwrap();
+    let load = stage.load().await.unwrap();
+    for point in &POINTS {
+        let world = &mut stage.town.world;
+        world.restart_with(point.process, &[("FIORINO_FAULT_POINT", point.name)]).await.unwrap();
+        let ended = world.process(point.process).unwrap().ended(PATIENCE).await;
+        let ended = ended.unwrap_or_else(|error| panic!("nobody came by {}: {error:#}", point.name));
+        assert!(!ended.success(), "{} ended in order", point.process);
+        world.restart(point.process).await.unwrap();
+    }
+    let debts = load.finish().await.unwrap();
+    compare::equal(&stage.town, &stage.ledger).await.unwrap();
+    compare::debts(&stage.town, debts).await.unwrap();
+}
