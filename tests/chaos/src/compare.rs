@@ -44,11 +44,25 @@ pub async fn debts(town: &Town, made: usize) -> Result<()> {
     Ok(())
 }
 
+/// How often configuration was changed.
+///
+/// # Errors
+/// When tenant's database cannot be looked into.
+pub async fn config_seq(town: &Town) -> Result<i64> {
+    let mut tenant = connect(town, "tenant").await?;
+    Ok(sqlx::query_scalar("select config_seq from config_head").fetch_one(&mut tenant).await?)
+}
+
 async fn receipts(town: &Town, ledger: &Ledger) -> Result<()> {
     let sent = ledger.sent();
     let all: BTreeSet<&String> = sent.keys().collect();
     let answered = ledger.receipts_answered();
-    ensure!(answered.iter().collect::<BTreeSet<_>>() == all, "{} of {} receipts were answered", answered.len(), all.len());
+    ensure!(
+        answered.iter().collect::<BTreeSet<_>>() == all,
+        "{} of {} receipts were answered",
+        answered.len(),
+        all.len()
+    );
 
     let inbox = rows(town, "node-connector", "select receipt_id, state from receipt_inbox where id_pa = $1").await?;
     each_once("the inbox", &all, &inbox)?;
@@ -70,7 +84,8 @@ async fn receipts(town: &Town, ledger: &Ledger) -> Result<()> {
     for (receipt_id, notice_number) in &reported {
         ensure!(sent.get(receipt_id) == Some(notice_number), "{receipt_id} is reported for {notice_number}");
     }
-    let left: i64 = sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut connect(town, "tenant").await?).await?;
+    let left: i64 =
+        sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut connect(town, "tenant").await?).await?;
     ensure!(left == 0, "{left} events wait in the outbox");
     Ok(())
 }

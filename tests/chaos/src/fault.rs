@@ -67,6 +67,9 @@ pub struct Point {
     pub name: &'static str,
 }
 
+/// The point on the way of a manifest: nobody comes by while only payments are made.
+pub const BUNDLE: Point = Point { process: "tenant", name: "bundle-committed" };
+
 /// Every point on the way of a debt and of its receipt, in the order in which they come by.
 pub const POINTS: [Point; 7] = [
     Point { process: "tenant", name: "positions-committed" },
@@ -146,9 +149,7 @@ impl Fault {
         match (&self.what, self.kind) {
             (What::Process(name), Kind::Hang) => world.process(name)?.signal(Signal::STOP),
             (What::Process(name), _) => world.process(name)?.kill().map(drop),
-            (What::Point(Point { process, name }), _) => {
-                world.restart_with(process, &[("FIORINO_FAULT_POINT", name)]).await
-            }
+            (What::Point(Point { process, name }), _) => world.respawn(process, &[("FIORINO_FAULT_POINT", name)]),
             (What::Between(from, to, line), _) => {
                 stage.line(from, to)?.set(*line);
                 Ok(())
@@ -180,12 +181,13 @@ impl Fault {
         Ok(())
     }
 
-    /// Servers come back before what needs them.
+    /// Space, then servers, come back before what needs them.
     pub fn comes_back(&self) -> u8 {
         match self.what {
-            What::Server => 0,
-            What::Between(..) => 1,
-            What::Process(_) | What::Point(_) => 2,
+            What::Server if self.kind == Kind::FillDisk => 0,
+            What::Server => 1,
+            What::Between(..) => 2,
+            What::Process(_) | What::Point(_) => 3,
         }
     }
 
@@ -198,7 +200,9 @@ impl Fault {
         };
         let same_process = process(self).is_some() && process(self) == process(other);
         let same_line = match (&self.what, &other.what) {
-            (What::Between(from, to, _), What::Between(other_from, other_to, _)) => (from, to) == (other_from, other_to),
+            (What::Between(from, to, _), What::Between(other_from, other_to, _)) => {
+                (from, to) == (other_from, other_to)
+            }
             _ => false,
         };
         same_process || same_line || self.what == What::Server && other.what == What::Server && self.kind == other.kind

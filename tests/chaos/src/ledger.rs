@@ -11,8 +11,10 @@ use tokio::time::Instant;
 const NOTICE_LIMIT: Duration = Duration::from_secs(2);
 /// Within which a receipt is answered: 1.8 s, and what judging an unknown addressee may take beyond.
 const RECEIPT_LIMIT: Duration = Duration::from_millis(2_500);
-/// A pause of this machine that is no answer's fault.
-const STALL: Duration = Duration::from_millis(50);
+/// How often it is measured whether this machine pauses.
+const LOOK: Duration = Duration::from_millis(50);
+/// A longer pause is no answer's fault.
+const STALL: Duration = Duration::from_millis(20);
 
 /// Everything that was sent and answered; shared by all senders.
 #[derive(Debug, Default)]
@@ -103,8 +105,7 @@ impl Ledger {
         let took = ended - begun;
         let mut book = self.book();
         let notice = is_notice(operation);
-        let slowest =
-            if notice { &mut book.figures.slowest_notice_ms } else { &mut book.figures.slowest_receipt_ms };
+        let slowest = if notice { &mut book.figures.slowest_notice_ms } else { &mut book.figures.slowest_receipt_ms };
         *slowest = (*slowest).max(took.as_millis());
         book.figures.notices += usize::from(notice);
         if took > limit(operation) {
@@ -186,10 +187,10 @@ impl Ledger {
     pub async fn measure_stalls(&self) {
         loop {
             let begun = Instant::now();
-            tokio::time::sleep(STALL).await;
-            let ended = Instant::now();
-            if ended - begun > STALL * 2 {
-                self.book().stalls.push((begun + STALL, ended));
+            tokio::time::sleep(LOOK).await;
+            let (due, ended) = (begun + LOOK, Instant::now());
+            if ended.saturating_duration_since(due) > STALL {
+                self.book().stalls.push((due, ended));
             }
         }
     }

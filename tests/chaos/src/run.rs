@@ -49,17 +49,12 @@ pub struct Report {
 pub async fn run(stage: &mut Stage, seed: u64, length: Length, tell: impl Fn(&str)) -> Result<Report> {
     let begun = Instant::now();
     let mut random = fault::random(seed);
-    let stalls = tokio::spawn({
-        let ledger = std::sync::Arc::clone(&stage.ledger);
-        async move { ledger.measure_stalls().await }
-    });
     let load = stage.load().await?;
     let faults = faults(stage, &mut random, length, begun, &tell).await?;
     tell("everything is mended");
     let debts = load.finish().await?;
     compare::equal(&stage.town, &stage.ledger).await?;
     compare::debts(&stage.town, debts).await?;
-    stalls.abort();
     Ok(Report { faults, debts, figures: stage.ledger.figures(), took: begun.elapsed() })
 }
 

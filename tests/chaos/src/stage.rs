@@ -12,6 +12,7 @@ use fiorino_rig::servers::{Kafka, Listener, Mode, Postgres, Volume};
 use fiorino_rig::{free_port, postgres_bin, variable};
 use fiorino_world::Options;
 use tempfile::TempDir;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::debts::Debts;
 use crate::ledger::Ledger;
@@ -43,6 +44,7 @@ pub struct Stage {
     pub ledger: Arc<Ledger>,
     /// The servers of its own.
     pub servers: Servers,
+    _stalls: AbortOnDropHandle<()>,
 }
 
 /// Servers of a stage's own.
@@ -91,7 +93,11 @@ impl Stage {
         town.onboard().await;
         let ledger = Arc::new(Ledger::default());
         let node = Node::new(&town.world.addresses().node_urls, town.names.clone(), Arc::clone(&ledger))?;
-        Ok(Self { town, node: Arc::new(node), ledger, servers })
+        let stalls = tokio::spawn({
+            let ledger = Arc::clone(&ledger);
+            async move { ledger.measure_stalls().await }
+        });
+        Ok(Self { town, node: Arc::new(node), ledger, servers, _stalls: AbortOnDropHandle::new(stalls) })
     }
 
     /// People begin to pay.

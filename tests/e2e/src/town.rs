@@ -224,7 +224,10 @@ impl Town {
         let entries = [
             ("stations", json!({"stationId": station, "brokerFiscalCode": broker, "urls": urls})),
             ("institutions", json!({"fiscalCode": fiscal_code, "companyName": "Comune di Roccafiorina"})),
-            ("associations", json!({"fiscalCode": fiscal_code, "stationId": station, "segregationCode": self.names.segregation_code})),
+            (
+                "associations",
+                json!({"fiscalCode": fiscal_code, "stationId": station, "segregationCode": self.names.segregation_code}),
+            ),
             ("ibans", json!({"fiscalCode": fiscal_code, "iban": iban, "validityDate": "2026-01-01T00:00:00Z"})),
         ];
         for (kind, body) in entries {

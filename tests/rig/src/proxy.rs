@@ -34,6 +34,8 @@ pub struct Proxy {
     address: SocketAddr,
     target: Arc<Mutex<SocketAddr>>,
     line: watch::Sender<Line>,
+    /// How often it was cut: who is slow to look must not miss a short cut.
+    cuts: watch::Sender<u64>,
     accepting: AbortHandle,
 }
 
@@ -47,16 +49,16 @@ impl Proxy {
     pub async fn before(target: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (line, told) = watch::channel(Line::Open);
+        let ((line, told), (cuts, cut)) = (watch::channel(Line::Open), watch::channel(0));
         let target = Arc::new(Mutex::new(target));
         let targets = Arc::clone(&target);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let target = *targets.lock().unwrap_or_else(PoisonError::into_inner);
-                tokio::spawn(pass(stream, target, told.clone()));
+                tokio::spawn(pass(stream, target, told.clone(), cut.clone()));
             }
         });
-        Ok(Self { address, target, line, accepting: accepting.abort_handle() })
+        Ok(Self { address, target, line, cuts, accepting: accepting.abort_handle() })
     }
 
     /// A URL's server by way of a new proxy.
@@ -80,6 +82,9 @@ impl Proxy {
     /// What happens to connections from now on.
     pub fn set(&self, line: Line) {
         self.line.send_replace(line);
+        if line == Line::Cut {
+            self.cuts.send_modify(|cuts| *cuts += 1);
+        }
     }
 
     /// Where new connections lead from now on.
@@ -94,7 +99,8 @@ impl Drop for Proxy {
     }
 }
 
-async fn pass(from: TcpStream, target: SocketAddr, line: watch::Receiver<Line>) {
+async fn pass(from: TcpStream, target: SocketAddr, line: watch::Receiver<Line>, mut cut: watch::Receiver<u64>) {
+    cut.mark_unchanged();
     let born = *line.borrow();
     if born == Line::Cut {
         return;
@@ -104,11 +110,10 @@ async fn pass(from: TcpStream, target: SocketAddr, line: watch::Receiver<Line>) 
         return;
     }
     let ((from_client, to_client), (from_server, to_server)) = (from.into_split(), to.into_split());
-    let mut cut = line.clone();
     tokio::select! {
         _ = async { tokio::join!(pump(from_client, to_server, line.clone(), born), pump(from_server, to_client, line, born)) } => {}
         // An error: the proxy is gone.
-        _ = cut.wait_for(|line| *line == Line::Cut) => {}
+        _ = cut.changed() => {}
     }
 }
 
@@ -189,7 +194,11 @@ mod tests {
         };
         refused.await.unwrap_err();
         proxy.set(Line::Open);
-        say(&mut TcpStream::connect(proxy.address()).await.unwrap(), b"back").await.unwrap();
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        say(&mut stream, b"back").await.unwrap();
+        proxy.set(Line::Cut);
+        proxy.set(Line::Open);
+        say(&mut stream, b"gone").await.unwrap_err();
     }
 
     #[tokio::test]

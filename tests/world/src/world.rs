@@ -105,8 +105,7 @@ impl World {
         }
         let names: Vec<String> = planned.iter().map(|process| process.name.clone()).collect();
         let (none, nothing) = (BTreeMap::new(), BTreeMap::new());
-        let mut world =
-            Self { options, addresses, mesh, ways, planned: none, running: nothing, names, ended: false };
+        let mut world = Self { options, addresses, mesh, ways, planned: none, running: nothing, names, ended: false };
         for process in planned {
             // Inserted one by one: should a later one fail, the drop ends the earlier ones.
             world.running.insert(process.name.clone(), Process::spawn(&process.spec)?);
@@ -153,19 +152,20 @@ impl World {
     /// # Errors
     /// When it does not become ready.
     pub async fn restart(&mut self, name: &str) -> Result<()> {
-        self.restart_with(name, &[]).await
+        self.respawn(name, &[])?;
+        self.wait_ready(name).await
     }
 
-    /// The same with more variables in its environment.
+    /// The same with more variables in its environment, and waits for nothing.
     ///
     /// # Errors
-    /// When it does not become ready.
-    pub async fn restart_with(&mut self, name: &str, environment: &[(&str, &str)]) -> Result<()> {
+    /// When it cannot be started.
+    pub fn respawn(&mut self, name: &str, environment: &[(&str, &str)]) -> Result<()> {
         self.process(name)?.stop()?;
         let planned = self.planned.get(name).with_context(|| format!("no process is called {name}"))?;
         let spec = environment.iter().fold(planned.spec.clone(), |spec, (key, value)| spec.env(key, value));
         self.running.insert(name.to_owned(), Process::spawn(&spec)?);
-        self.wait_ready(name).await
+        Ok(())
     }
 
     /// Who connects to whom by way of a proxy: `("node-connector-1", "database")`.

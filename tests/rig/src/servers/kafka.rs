@@ -116,11 +116,12 @@ fn cluster_id() -> Result<String> {
 
 fn server_properties(dir: &Path, port: u16, controller: u16, listeners: &[Listener]) -> String {
     let dir = dir.display();
-    let listed = |port: fn(&Listener) -> u16| -> String {
-        listeners.iter().enumerate().map(|(n, listener)| format!(",WAY{n}://127.0.0.1:{}", port(listener))).collect()
+    let each = |entry: &dyn Fn(usize, &Listener) -> String| -> String {
+        listeners.iter().enumerate().fold(String::new(), |text, (n, listener)| text + &entry(n, listener))
     };
-    let (served, advertised) = (listed(|listener| listener.port), listed(|listener| listener.advertised));
-    let protocols: String = (0..listeners.len()).map(|n| format!(",WAY{n}:PLAINTEXT")).collect();
+    let served = each(&|n, listener| format!(",WAY{n}://127.0.0.1:{}", listener.port));
+    let advertised = each(&|n, listener| format!(",WAY{n}://127.0.0.1:{}", listener.advertised));
+    let protocols = each(&|n, _| format!(",WAY{n}:PLAINTEXT"));
     format!(
         "process.roles=broker,controller
 node.id=1

@@ -30,10 +30,10 @@ impl Volume {
     pub async fn mount(dir: &Path, size_mb: u32) -> Result<Self> {
         fs_err::create_dir_all(dir)?;
         let log = dir.with_extension("log");
-        let script = format!(
-            "mount -t tmpfs -o size={size_mb}m,mode=0755 tmpfs \"$1\" && echo mounted && exec sleep infinity"
-        );
-        let spec = Spec::new("unshare", &log).args(["--mount", "--propagation=private", "sh", "-c", &script, "sh"]).arg(dir);
+        let script =
+            format!("mount -t tmpfs -o size={size_mb}m,mode=0755 tmpfs \"$1\" && echo mounted && exec sleep infinity");
+        let spec =
+            Spec::new("unshare", &log).args(["--mount", "--propagation=private", "sh", "-c", &script, "sh"]).arg(dir);
         let mut holder = Process::spawn(&spec)?;
         let mounted = async || {
             ensure!(fs_err::read_to_string(&log)?.contains("mounted"), "not mounted yet");
