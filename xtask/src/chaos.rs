@@ -16,10 +16,9 @@ pub(crate) async fn run(context: &Context, options: &Chaos) -> Result<()> {
 
 async fn serve(context: &Context, options: &Chaos) -> Result<()> {
     let tools = Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Test)).await?;
-    cargo::build_tests(context).await?;
+    let program = cargo::build_chaos(context).await?.join("fiorino-chaos");
     let dir = RunDir::new()?;
     let mut parts = Parts::start(&tools, dir.path(), Mode::Fast).await?;
-    let program = context.target.join("debug/fiorino-chaos");
     let seed = options.seed.map(|seed| format!("--seed={seed}"));
     let mut chaos =
         Run::new("chaos", program).dir(&context.root).arg(format!("--minutes={}", options.minutes)).args(seed);

@@ -12,7 +12,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::ledger::Ledger;
 
 /// For what is under way to arrive, once nothing is broken any more: deferred rows are tried again within this time.
-const ARRIVAL: Duration = Duration::from_secs(60);
+const ARRIVAL: Duration = Duration::from_mins(1);
 
 /// Receipts by id, with what is worth knowing of each row.
 type Rows = Vec<(String, String)>;

@@ -115,7 +115,9 @@ impl Fault {
     pub fn draw(kind: Kind, stage: &Stage, random: &mut StdRng) -> Self {
         let mut of = |range: std::ops::Range<u64>| Duration::from_millis(random.random_range(range));
         let (lasts, delay) = match kind {
-            Kind::Kill | Kind::Abort => (of(0..1_000), Duration::ZERO),
+            Kind::Kill => (of(0..1_000), Duration::ZERO),
+            // It has to start, and to come by.
+            Kind::Abort => (of(1_500..4_000), Duration::ZERO),
             Kind::Delay => (of(1_000..3_000), of(20..250)),
             Kind::Hang | Kind::Cut | Kind::Silence => (of(500..4_000), Duration::ZERO),
             Kind::CrashDatabase | Kind::KillKafka | Kind::FillDisk => (of(500..3_000), Duration::ZERO),

@@ -42,7 +42,7 @@ impl Ways {
             ways.add(from, "telemetry", local(ports.sink)).await?;
         }
         ways.add("node-connector", "backoffice", local(ports.simulator)).await?;
-        ways.kubeconfig = Some(ways.to_kubernetes(options).await?);
+        ways.kubeconfig = Some(ways.add_kubernetes(options).await?);
         Ok(ways)
     }
 
@@ -51,7 +51,7 @@ impl Ways {
         Ok(())
     }
 
-    async fn to_kubernetes(&mut self, options: &Options) -> Result<PathBuf> {
+    async fn add_kubernetes(&mut self, options: &Options) -> Result<PathBuf> {
         let text = fs_err::read_to_string(&options.kubeconfig)?;
         let (_, rest) = text.split_once("https://").context("the kubeconfig names no server")?;
         let server = rest.split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).next().unwrap_or_default();
