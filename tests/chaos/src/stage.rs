@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use fiorino_e2e::town::{Names, Town};
 use fiorino_rig::proxy::Proxy;
 use fiorino_rig::servers::{Kafka, Listener, Mode, Postgres, Volume};
-use fiorino_rig::{free_port, postgres_bin, variable};
+use fiorino_rig::{Process, free_port, postgres_bin, variable};
 use fiorino_world::Options;
 use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
@@ -122,6 +122,20 @@ impl Stage {
         match self.servers.kafka_lines.get(from) {
             Some(proxy) if to == "kafka" => Ok(proxy),
             _ => self.town.world.line(from, to),
+        }
+    }
+}
+
+impl Drop for Stage {
+    /// Nobody needs an orderly end, which takes seconds: what was to be seen was seen.
+    fn drop(&mut self) {
+        let world = &mut self.town.world;
+        for name in world.names().to_vec() {
+            // What has ended is ended.
+            drop(world.process(&name).and_then(Process::kill));
+        }
+        if let Some(kafka) = &mut self.servers.kafka {
+            drop(kafka.process_mut().kill());
         }
     }
 }
