@@ -11,7 +11,6 @@ use fiorino_test_support::{
 use crate::rig::{
     Names, Node, Rig, SOON,
     messages::{self, NOTICE, Receipt},
-    proxy::{Line, Proxy},
     tenant,
 };
 
