@@ -56,6 +56,15 @@ pub(crate) async fn build_helpers(context: &Context) -> Result<()> {
     say::step(STEP, build.logged(context.cache.join("logs/build-helpers.log"))).await
 }
 
+/// Builds what the long run of chaos starts: with debug assertions, which its named points need. Answers with its directory.
+pub(crate) async fn build_chaos(context: &Context) -> Result<PathBuf> {
+    const STEP: &str = "build (chaos)";
+    let packages = BINARIES.iter().chain(&["fiorino-chaos"]).flat_map(|name| ["--package", name]);
+    let build = Run::cargo(STEP, &context.root, &context.target).args(["build", "--bins", "--locked"]).args(packages);
+    say::step(STEP, build.logged(context.cache.join("logs/build-chaos.log"))).await?;
+    Ok(context.target.join("debug"))
+}
+
 /// Builds every test and every binary that tests start.
 pub(crate) async fn build_tests(context: &Context) -> Result<()> {
     const STEP: &str = "build (tests)";

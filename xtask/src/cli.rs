@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cache::Cache;
-use crate::{bench, crds, demo, servers, test, up};
+use crate::{bench, chaos, crds, demo, servers, test, up};
 
 /// What a person runs to try, test and change Fiorino
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ enum Command {
     Test(Test),
     /// Measures: load at fixed rates, beside the limits of this machine (docs/benchmarks.md)
     Bench(Bench),
+    /// Kills, cuts, hangs and fills everything under load, and compares what was answered with what is there (docs/chaos.md)
+    Chaos(Chaos),
     /// Starts the servers that tests need and prints how to use them, until Ctrl-C
     Parts,
     /// Starts everything but operator and services, and writes a script that starts each of these, until Ctrl-C
@@ -102,6 +104,17 @@ pub(crate) struct Bench {
     pub(crate) arguments: Vec<String>,
 }
 
+/// Options of `chaos`.
+#[derive(Debug, Args)]
+pub(crate) struct Chaos {
+    /// How long faults are injected
+    #[arg(long, default_value_t = 10)]
+    pub(crate) minutes: u64,
+    /// Draws the same faults in the same order [default: another one each time]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
 /// Options of `servers`.
 #[derive(Debug, Args)]
 pub(crate) struct Servers {
@@ -148,6 +161,7 @@ impl Cli {
             Command::Keep(options) => up::keep(&context, options).await,
             Command::Test(options) => Box::pin(test::run(&context, &options)).await,
             Command::Bench(options) => Box::pin(bench::run(&context, &options)).await,
+            Command::Chaos(options) => Box::pin(chaos::run(&context, &options)).await,
             Command::Parts => Box::pin(test::parts(&context)).await,
             Command::Servers(options) => Box::pin(servers::run(&context, &options)).await,
             Command::Crds(options) => crds::run(&context.root, options.check),

@@ -10,6 +10,7 @@
 mod bench;
 mod cache;
 mod cargo;
+mod chaos;
 mod cli;
 mod crds;
 mod demo;

@@ -1,36 +1,20 @@
 //! Private servers on loopback: PostgreSQL, Kafka, a Kubernetes API server. They end with us, whatever happens to us.
 
-mod kafka;
-mod postgres;
 mod run_dir;
 mod zipkin;
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 pub(crate) use fiorino_rig::Kubernetes;
 use fiorino_rig::Process;
+pub(crate) use fiorino_rig::servers::{Kafka, Mode, Postgres};
 
-pub(crate) use kafka::Kafka;
-pub(crate) use postgres::Postgres;
 pub(crate) use run_dir::RunDir;
 pub(crate) use zipkin::Zipkin;
 
 use crate::say;
 use crate::tools::Tools;
-
-/// Longer than any server needs on a busy small machine; a server that ends is noticed at once.
-const READY_DEADLINE: Duration = Duration::from_secs(90);
-
-/// How careful the servers are with what they store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Nothing is worth keeping: no fsync.
-    Fast,
-    /// As in production.
-    Durable,
-}
 
 /// The servers, ready.
 #[derive(Debug)]
@@ -51,7 +35,7 @@ impl Parts {
         let (kubernetes, durable) = (dir.join("kubernetes"), mode == Mode::Durable);
         let (postgres, kafka, kubernetes) = tokio::try_join!(
             say::step("PostgreSQL", Postgres::start(&tools.postgres, dir.join("postgres"), mode)),
-            say::step("Kafka", Kafka::start(&tools.kafka, dir.join("kafka"))),
+            say::step("Kafka", Kafka::start(&tools.kafka, dir.join("kafka"), &[])),
             say::step("Kubernetes API server", Box::pin(Kubernetes::start(&tools.kubernetes, kubernetes, durable))),
         )?;
         Ok(Self { postgres, kafka, kubernetes })
@@ -60,12 +44,12 @@ impl Parts {
     /// The servers' processes, by name.
     pub(crate) fn processes(&self) -> [(&'static str, &Process); 4] {
         let [etcd, apiserver] = self.kubernetes.processes();
-        [("postgres", &self.postgres.process), ("kafka", &self.kafka.process), etcd, apiserver]
+        [("postgres", self.postgres.process()), ("kafka", self.kafka.process()), etcd, apiserver]
     }
 
     /// Stops all of them at the same time.
     pub(crate) fn stop(&mut self) {
-        stop_all([&mut self.postgres.process, &mut self.kafka.process]);
+        stop_all([self.postgres.process_mut(), self.kafka.process_mut()]);
         if let Err(error) = self.kubernetes.stop() {
             say::line(&format!("  the API server did not stop: {error:#}"));
         }

@@ -65,14 +65,6 @@ impl Run {
         self
     }
 
-    /// User and group; needs root.
-    pub(crate) fn user(mut self, user: Option<(u32, u32)>) -> Self {
-        if let Some((uid, gid)) = user {
-            self.command.uid(uid).gid(gid);
-        }
-        self
-    }
-
     /// Runs it with its output in `log`; an error shows the end of it.
     pub(crate) async fn logged(mut self, log: PathBuf) -> Result<()> {
         if let Some(dir) = log.parent() {

@@ -28,7 +28,7 @@ async fn serve(context: &Context, options: &Servers) -> Result<()> {
     let mut zipkin = Zipkin::spawn(tools.zipkin.as_deref().context("no trace viewer")?, dir.path())?;
     let (postgres, kafka, ()) = tokio::try_join!(
         say::step("PostgreSQL", Postgres::start(&tools.postgres, dir.path().join("postgres"), Mode::Durable)),
-        say::step("Kafka", Kafka::start(&tools.kafka, dir.path().join("kafka"))),
+        say::step("Kafka", Kafka::start(&tools.kafka, dir.path().join("kafka"), &[])),
         say::step("trace viewer", zipkin.ready()),
     )?;
     let kubeconfig = match &options.kubeconfig {

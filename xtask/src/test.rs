@@ -11,8 +11,8 @@ use crate::run::Run;
 use crate::tools::{self, Purpose, Tools};
 use crate::{cargo, crds, say};
 
-/// The package whose tests start the binaries of all others.
-const BLACK_BOX: &str = "fiorino-e2e";
+/// Packages whose tests start the binaries of all others.
+const BLACK_BOX: [&str; 2] = ["fiorino-e2e", "fiorino-chaos"];
 
 /// Runs the checks and the tests.
 pub(crate) async fn run(context: &Context, options: &Test) -> Result<()> {
@@ -47,7 +47,7 @@ async fn check_and_test(context: &Context, options: &Test) -> Result<()> {
         cargo::check_dependencies(context).await?;
         cargo::check_lints(context).await?;
     }
-    if everything || options.package.iter().any(|package| package == BLACK_BOX) {
+    if everything || options.package.iter().any(|package| BLACK_BOX.contains(&package.as_str())) {
         cargo::build_tests(context).await?;
     }
     Box::pin(with_parts(context, &tools, options)).await
@@ -97,6 +97,7 @@ pub(crate) fn environment(context: &Context, tools: &Tools, parts: &Parts) -> Ve
         ("FIORINO_BIN_DIR", text(&context.target.join("debug"))),
         ("FIORINO_TEST_DATABASE_URL", parts.postgres.url()),
         ("FIORINO_TEST_KAFKA", parts.kafka.brokers.clone()),
+        ("FIORINO_TEST_KAFKA_JARS", text(&tools.kafka)),
         ("FIORINO_TEST_KUBECONFIG", text(&parts.kubernetes.kubeconfig)),
         ("FIORINO_TEST_AUDIT_LOG", text(&parts.kubernetes.audit_log)),
         ("FIORINO_TEST_KUBERNETES", text(&tools.kubernetes)),

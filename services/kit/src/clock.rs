@@ -11,6 +11,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
+use crate::fault;
+
 /// The zone of every legal date (ARCHITECTURE.md 5.5).
 static ROME: TimeZone = jiff::tz::get!("Europe/Rome");
 
@@ -60,7 +62,10 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn now(&self) -> Timestamp {
         match &self.source {
-            Source::System => Timestamp::now(),
+            Source::System => {
+                let now = Timestamp::now();
+                now.checked_add(fault::clock()).unwrap_or(now)
+            }
             Source::Manual(manual) => manual.read(|state| state.now),
         }
     }

@@ -15,6 +15,7 @@
 //! | [`store`], [`lease`], [`outbox`], [`kafka`] | PostgreSQL pools, leased shards, the relay to Kafka |
 //! | [`batch`], [`backoff`], [`error`] | natural batching, jittered delays, errors as one line |
 //! | [`process`], [`admin`], [`shutdown`] | the life of a process, probes and metrics over HTTP, signals |
+//! | [`fault`] | what tests break in a debug build |
 //!
 //! Kit knows nothing of payments: whatever names a domain term belongs to a service or to `fiorino-domain`.
 
@@ -24,6 +25,7 @@ pub mod batch;
 pub mod clock;
 pub mod crypto;
 pub mod error;
+pub mod fault;
 pub mod kafka;
 pub mod lease;
 pub mod options;

@@ -16,7 +16,7 @@ mod queue;
 use std::{sync::Arc, time::Duration};
 
 use fiorino_domain::case::CaseKind;
-use fiorino_kit::{backoff::Backoff, clock::Clock, lease::LeaseSet, rpc, telemetry::identifier, trace};
+use fiorino_kit::{backoff::Backoff, clock::Clock, fault, lease::LeaseSet, rpc, telemetry::identifier, trace};
 use fiorino_proto::receipts::v1::{ApplyOutcome, ApplyReceiptsRequest, Receipt, receipts_client::ReceiptsClient};
 use sqlx::PgPool;
 use tokio::time::timeout;
@@ -207,6 +207,7 @@ impl Dispatcher {
 
     /// Marks rows by what tenant said of them.
     async fn settle(&self, rows: &[Due], outcomes: &[ApplyOutcome]) -> Result<(), Away> {
+        fault::point("receipts-answered");
         let (mut applied, mut kept) = (Vec::new(), Vec::new());
         for (row, outcome) in rows.iter().zip(outcomes) {
             match name(*outcome) {

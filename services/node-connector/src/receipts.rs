@@ -21,7 +21,7 @@ use fiorino_kit::{
     backoff::Backoff,
     batch::{BatchError, Batcher},
     clock::Clock,
-    store,
+    fault, store,
     telemetry::identifier,
     trace,
 };
@@ -167,6 +167,7 @@ impl Receipts {
             Ok(stored) => stored,
             Err(NotWritten(reason)) => return Decision::Later(reason),
         };
+        fault::point("receipt-stored");
         match stored {
             Stored::Added(_) if new.judged => self.accepted(),
             Stored::Added(version) => self.judge(new, version, address, deadline).await,

@@ -21,7 +21,7 @@ use std::time::Duration;
 use fiorino_kit::{
     backoff::{Backoff, Retry},
     clock::Clock,
-    kafka,
+    fault, kafka,
     options::KafkaOptions,
     trace,
 };
@@ -184,6 +184,7 @@ impl Consumer {
         let took = self.clock.monotonic().saturating_sub(began);
         self.metrics.processed(written.as_ref().err(), took);
         let written = written?;
+        fault::point("payments-recorded");
         self.metrics.recorded(&changes, written, batch.delays(self.clock.now()));
         for parked in &changes.parked {
             let store::Parked { topic, partition, offset, event_id, reason, .. } = parked;

@@ -8,7 +8,7 @@ mod aftermath;
 mod judge;
 mod read;
 
-use fiorino_kit::{clock::Clock, rpc, store};
+use fiorino_kit::{clock::Clock, fault, rpc, store};
 use fiorino_proto::notices::v1::{
     ActivateManyRequest, ActivateManyResponse, NoticeRef, Refusal, VerifyManyRequest, VerifyManyResponse, VerifyReply,
     activate_reply, notices_server, verify_reply::Reply,
@@ -93,6 +93,7 @@ impl Notices {
         let found_cases: Vec<_> = without_account.filter_map(|(_, found)| activate::no_account(found, now)).collect();
         cases::open(&mut tx, &found_cases).await?;
         tx.commit().await?;
+        fault::point("activations-committed");
         self.note_connected(&found);
         for answer in &answers {
             self.count("activate", answer.record.is_some(), answer.refusal());

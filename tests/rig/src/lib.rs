@@ -7,6 +7,8 @@ pub mod kubernetes;
 mod poll;
 mod ports;
 mod process;
+pub mod proxy;
+pub mod servers;
 
 pub use corpus::{binary, contracts, helm_bin, kubernetes_bin, python, samples, variable, workspace_root};
 pub use host::postgres_bin;

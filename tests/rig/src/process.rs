@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::{Pid, kill_process};
 
 pub use rustix::process::Signal;
@@ -26,6 +26,7 @@ pub struct Spec {
     dir: Option<PathBuf>,
     log: PathBuf,
     user: Option<(u32, u32)>,
+    mounts_of: Option<u32>,
     stop: Signal,
     grace: Duration,
 }
@@ -52,6 +53,7 @@ impl Spec {
             dir: None,
             log: log.into(),
             user: None,
+            mounts_of: None,
             stop: Signal::TERM,
             grace: Duration::from_secs(15),
         }
@@ -107,6 +109,13 @@ impl Spec {
         self
     }
 
+    /// Runs in the mounts of another process; needs root.
+    #[must_use]
+    pub fn in_mounts_of(mut self, pid: u32) -> Self {
+        self.mounts_of = Some(pid);
+        self
+    }
+
     /// Signal that asks it to stop, and how long it may take before it is killed. Default: SIGTERM, 15 s.
     #[must_use]
     pub fn stop_with(mut self, signal: Signal, grace: Duration) -> Self {
@@ -130,7 +139,14 @@ impl Spec {
     fn command(&self) -> Command {
         // A postmaster that is killed outright leaves shared memory behind; everything else may go at once.
         let farewell = if self.stop == Signal::INT { "INT" } else { "KILL" };
-        let mut command = Command::new("setpriv");
+        let mut command = match self.mounts_of {
+            Some(pid) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--mount=/proc/{pid}/ns/mnt")).args(["--", "setpriv"]);
+                command
+            }
+            None => Command::new("setpriv"),
+        };
         command.args(["--pdeathsig", farewell]);
         if let Some((uid, gid)) = self.user {
             command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]);
@@ -213,6 +229,26 @@ impl Process {
         })
         .await;
         verdict.with_context(|| format!("{} did not become ready:\n{}", self.name, self.log_tail(20)))?
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it still runs at the deadline.
+    pub async fn ended(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        let name = self.name.clone();
+        let ended = eventually(deadline, async || self.exited()?.context("it still runs")).await;
+        ended.with_context(|| format!("{name} did not end"))
+    }
+
+    /// The same, and it must have succeeded.
+    ///
+    /// # Errors
+    /// When it still runs at the deadline, or failed; with the end of the log.
+    pub async fn finish(mut self, deadline: Duration) -> Result<()> {
+        let status = self.ended(deadline).await?;
+        ensure!(status.success(), "{} ended with {status}:\n{}", self.name, self.log_tail(20));
+        Ok(())
     }
 
     /// Sends a signal.

@@ -10,7 +10,7 @@ mod parts;
 pub use database::{TestDatabase, template_key};
 pub use fiorino_rig::{
     Kubernetes, Process, Signal, Spec, binary, certs, contracts, eventually, free_port, helm_bin, kubernetes_bin,
-    samples, workspace_root,
+    proxy, samples, workspace_root,
 };
 pub use names::{check_digit, fiscal_code, namespace, topic_prefix};
 pub use parts::Parts;

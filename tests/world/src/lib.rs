@@ -13,9 +13,11 @@ mod crowd;
 mod databases;
 mod options;
 mod processes;
+mod ways;
 mod world;
 
 pub use crowd::{Appeared, Crowd};
 pub use databases::SERVICES_WITH_DATABASE;
 pub use options::Options;
+pub use ways::Way;
 pub use world::{Addresses, World};

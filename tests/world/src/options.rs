@@ -17,6 +17,8 @@ pub struct Options {
     pub database_url: String,
     /// `host:port` of Kafka.
     pub kafka_brokers: String,
+    /// The same for services that reach it in another way, by name of the service.
+    pub kafka_ways: BTreeMap<String, String>,
     /// Of the API server's administrator.
     pub kubeconfig: PathBuf,
     /// The `kubectl` to call.
@@ -43,6 +45,8 @@ pub struct Options {
     pub trace_ratio: String,
     /// `tracing` directives of every process.
     pub log_filter: String,
+    /// Every two parts that talk to each other do it by way of a proxy ([`crate::World::line`]), but for Kafka's clients.
+    pub proxied: bool,
     /// Processes that somebody else starts, by `<run_dir>/<name>.sh`.
     pub outside: Vec<String>,
     /// More arguments, by name of the process.
@@ -71,6 +75,7 @@ impl Options {
             run_dir,
             database_url,
             kafka_brokers,
+            kafka_ways: BTreeMap::new(),
             kubeconfig,
             kubectl: "kubectl".into(),
             postgres_bin: postgres_bin().context("PostgreSQL is not installed")?,
@@ -84,6 +89,7 @@ impl Options {
             receipt_retry_ms: 1_000,
             trace_ratio: "1.0".to_owned(),
             log_filter: "info".to_owned(),
+            proxied: false,
             outside: Vec::new(),
             extra_args: BTreeMap::new(),
         })

@@ -8,6 +8,7 @@ use fiorino_rig::certs::{Identity, Mesh};
 use fiorino_rig::{Spec, free_port};
 
 use crate::databases::Urls;
+use crate::ways::Ways;
 use crate::{Addresses, Options};
 
 /// A process before it runs.
@@ -26,15 +27,19 @@ pub(crate) struct Plan<'a> {
     pub(crate) databases: &'a BTreeMap<String, Urls>,
     pub(crate) unseal_key: &'a Path,
     pub(crate) seal_public: &'a str,
+    pub(crate) ports: &'a Ports,
+    pub(crate) ways: &'a Ways,
 }
 
-struct Ports {
-    sink: u16,
+/// Where the processes listen.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    pub(crate) sink: u16,
     sink_http: u16,
-    simulator: u16,
-    tenant: u16,
+    pub(crate) simulator: u16,
+    pub(crate) tenant: u16,
     reporting: u16,
-    node_plain: Vec<u16>,
+    pub(crate) node_plain: Vec<u16>,
     node_mtls: Vec<u16>,
 }
 
@@ -43,19 +48,20 @@ struct Ports {
 impl Plan<'_> {
     /// Every process, in the order in which a person would name them, and where they will be.
     pub(crate) fn processes(&self) -> Result<(Vec<Planned>, Addresses)> {
-        let ports = Ports::reserve(self.options.node_connectors)?;
-        let mut planned = vec![self.sink(&ports), self.simulator(&ports), self.tenant(&ports)?];
+        let ports = self.ports;
+        let mut planned = vec![self.sink(), self.simulator(), self.tenant()?];
         for replica in 0..self.options.node_connectors {
-            planned.push(self.node_connector(&ports, replica)?);
+            planned.push(self.node_connector(replica)?);
         }
-        planned.extend([self.reporting(&ports)?, self.operator(&ports)?]);
+        planned.extend([self.reporting()?, self.operator()?]);
         let admin_urls = planned.iter().map(|process| (process.name.clone(), process.base_url())).collect();
         let addresses = Addresses {
-            node_urls: ports.node_plain.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
+            node_urls: self.ways.node_urls(ports),
             node_mtls_urls: ports.node_mtls.iter().map(|port| format!("https://127.0.0.1:{port}")).collect(),
-            tenant_grpc: ports.tenant_url(),
+            tenant_grpc: format!("https://{}", loopback(ports.tenant)),
             reporting_grpc: format!("https://127.0.0.1:{}", ports.reporting),
             simulator_url: format!("http://127.0.0.1:{}", ports.simulator),
+            backoffice_url: format!("http://{}", self.ways.server("node-connector", "backoffice", ports.simulator)),
             otlp_endpoint: format!("http://127.0.0.1:{}", ports.sink),
             sink_url: format!("http://127.0.0.1:{}", ports.sink_http),
             database_urls: self.databases.iter().map(|(name, urls)| (name.clone(), urls.superuser.clone())).collect(),
@@ -67,7 +73,8 @@ impl Plan<'_> {
         Ok((planned, addresses))
     }
 
-    fn sink(&self, ports: &Ports) -> Planned {
+    fn sink(&self) -> Planned {
+        let ports = self.ports;
         let mut spec = self
             .spec("otlp-sink", "fiorino-otlp-sink")
             .args([flag("listen-grpc", loopback(ports.sink)), flag("listen-http", loopback(ports.sink_http))]);
@@ -77,7 +84,8 @@ impl Plan<'_> {
         Planned::new("otlp-sink", spec, format!("http://127.0.0.1:{}/healthz", ports.sink_http))
     }
 
-    fn simulator(&self, ports: &Ports) -> Planned {
+    fn simulator(&self) -> Planned {
+        let ports = self.ports;
         let node = self.mesh.node_client();
         let spec = self.spec("simulator", "fiorino-simulator").arg("serve").args([
             flag("listen", loopback(ports.simulator)),
@@ -89,24 +97,24 @@ impl Plan<'_> {
         Planned::new("simulator", spec, format!("http://127.0.0.1:{}/healthz", ports.simulator))
     }
 
-    fn tenant(&self, ports: &Ports) -> Result<Planned> {
+    fn tenant(&self) -> Result<Planned> {
         let spec = self.spec("tenant", "fiorino-tenant").args([
-            flag("listen", loopback(ports.tenant)),
+            flag("listen", loopback(self.ports.tenant)),
             flag("platform", &self.options.platform),
             flag("environment", &self.options.environment),
             flag("expected-services", "node-connector,reporting"),
         ]);
-        let spec = self.with_database(self.with_kafka(spec), "tenant")?;
-        self.in_mesh("tenant", "tenant", spec, ports)
+        let spec = self.with_database(self.with_kafka(spec, "tenant"), "tenant", "tenant")?;
+        self.in_mesh("tenant", "tenant", spec)
     }
 
-    fn node_connector(&self, ports: &Ports, replica: usize) -> Result<Planned> {
-        let name = format!("node-connector-{}", replica + 1);
+    fn node_connector(&self, replica: usize) -> Result<Planned> {
+        let (ports, name) = (self.ports, node_connector(replica));
         let server = self.mesh.node_server();
         let spec = self.spec(&name, "fiorino-node-connector").args([
             flag("plain-listen", loopback(ports.node_plain[replica])),
             flag("listen-mtls", loopback(ports.node_mtls[replica])),
-            flag("tenant-endpoints", ports.tenant_url()),
+            flag("tenant-endpoints", self.tenant_url(&name)),
             flag("replica", &name),
             flag("node-client-ca", server.ca.display()),
             flag("node-client-names", "node"),
@@ -114,34 +122,34 @@ impl Plan<'_> {
             flag("node-key", server.key.display()),
             flag("unseal-key", self.unseal_key.display()),
         ]);
-        let spec = self.with_database(spec, "node-connector")?;
-        self.in_mesh(&name, "node-connector", spec, ports)
+        let spec = self.with_database(spec, &name, "node-connector")?;
+        self.in_mesh(&name, "node-connector", spec)
     }
 
-    fn reporting(&self, ports: &Ports) -> Result<Planned> {
+    fn reporting(&self) -> Result<Planned> {
         let spec = self.spec("reporting", "fiorino-reporting").args([
-            flag("listen", loopback(ports.reporting)),
-            flag("tenant-endpoints", ports.tenant_url()),
+            flag("listen", loopback(self.ports.reporting)),
+            flag("tenant-endpoints", self.tenant_url("reporting")),
             flag("replica", "reporting-1"),
         ]);
-        let spec = self.with_database(self.with_kafka(spec), "reporting")?;
-        self.in_mesh("reporting", "reporting", spec, ports)
+        let spec = self.with_database(self.with_kafka(spec, "reporting"), "reporting", "reporting")?;
+        self.in_mesh("reporting", "reporting", spec)
     }
 
-    fn operator(&self, ports: &Ports) -> Result<Planned> {
+    fn operator(&self) -> Result<Planned> {
         let mut spec = self
             .spec("operator", "fiorino-operator")
             .args([
-                flag("tenant-endpoints", ports.tenant_url()),
+                flag("tenant-endpoints", self.tenant_url("operator")),
                 flag("platform", &self.options.platform),
                 flag("environment", &self.options.environment),
                 flag("seal-public-key", self.seal_public),
             ])
-            .env("KUBECONFIG", &self.options.kubeconfig);
+            .env("KUBECONFIG", self.ways.kubeconfig.as_ref().unwrap_or(&self.options.kubeconfig));
         if !self.options.watch_namespaces.is_empty() {
             spec = spec.arg(flag("watch-namespaces", self.options.watch_namespaces.join(",")));
         }
-        self.in_mesh("operator", "operator", spec, ports)
+        self.in_mesh("operator", "operator", spec)
     }
 
     fn spec(&self, name: &str, binary: &str) -> Spec {
@@ -150,20 +158,25 @@ impl Plan<'_> {
         spec.args(self.options.extra_args.get(name).into_iter().flatten())
     }
 
-    fn with_kafka(&self, spec: Spec) -> Spec {
+    fn tenant_url(&self, from: &str) -> String {
+        format!("https://{}", self.ways.server(from, "tenant", self.ports.tenant))
+    }
+
+    fn with_kafka(&self, spec: Spec, service: &str) -> Spec {
         spec.args([
-            flag("kafka-brokers", &self.options.kafka_brokers),
+            flag("kafka-brokers", self.options.kafka_ways.get(service).unwrap_or(&self.options.kafka_brokers)),
             flag("kafka-topic-prefix", &self.options.topic_prefix),
         ])
     }
 
-    fn with_database(&self, spec: Spec, service: &str) -> Result<Spec> {
+    fn with_database(&self, spec: Spec, process: &str, service: &str) -> Result<Spec> {
         let urls = self.databases.get(service).with_context(|| format!("{service} has no database"))?;
-        Ok(spec.args([flag("database-url", &urls.runtime), flag("database-migration-url", &urls.owner)]))
+        let [runtime, owner] = [&urls.runtime, &urls.owner].map(|url| self.ways.database_url(process, url));
+        Ok(spec.args([flag("database-url", runtime), flag("database-migration-url", owner)]))
     }
 
     /// Identity, probes and telemetry: the same for every service.
-    fn in_mesh(&self, name: &str, identity: &str, spec: Spec, ports: &Ports) -> Result<Planned> {
+    fn in_mesh(&self, name: &str, identity: &str, spec: Spec) -> Result<Planned> {
         let Identity { cert, key, ca } = self.mesh.identity(identity);
         let admin = free_port()?;
         let spec = spec.args([
@@ -171,7 +184,7 @@ impl Plan<'_> {
             flag("tls-key", key.display()),
             flag("tls-ca", ca.display()),
             flag("admin-listen", loopback(admin)),
-            flag("otlp-endpoint", format!("http://127.0.0.1:{}", ports.sink)),
+            flag("otlp-endpoint", format!("http://{}", self.ways.server(name, "telemetry", self.ports.sink))),
             flag("trace-ratio", &self.options.trace_ratio),
             flag("log-format", "json"),
             flag("log-filter", &self.options.log_filter),
@@ -195,7 +208,7 @@ impl Planned {
 // === impl Ports ===
 
 impl Ports {
-    fn reserve(node_connectors: usize) -> Result<Self> {
+    pub(crate) fn reserve(node_connectors: usize) -> Result<Self> {
         let several = || (0..node_connectors).map(|_| free_port()).collect::<Result<Vec<u16>>>();
         Ok(Self {
             sink: free_port()?,
@@ -207,16 +220,17 @@ impl Ports {
             node_mtls: several()?,
         })
     }
+}
 
-    fn tenant_url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.tenant)
-    }
+/// Name of a replica of the node-connector, counted from 0.
+pub(crate) fn node_connector(replica: usize) -> String {
+    format!("node-connector-{}", replica + 1)
 }
 
 fn flag(name: &str, value: impl std::fmt::Display) -> String {
     format!("--{name}={value}")
 }
 
-fn loopback(port: u16) -> String {
+pub(crate) fn loopback(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use fiorino_rig::certs::{Mesh, write_secret};
+use fiorino_rig::proxy::Proxy;
 use fiorino_rig::{Process, free_port, workspace_root};
 
 use crate::command::run;
-use crate::processes::{Plan, Planned};
+use crate::processes::{Plan, Planned, Ports};
+use crate::ways::{Way, Ways};
 use crate::{Options, databases};
 
 /// A busy machine with two cores needs a while; a process that ends is noticed at once.
@@ -29,6 +31,8 @@ pub struct Addresses {
     pub reporting_grpc: String,
     /// The simulated node: control API and Backoffice external API.
     pub simulator_url: String,
+    /// The same as the node-connectors reach its Backoffice external API.
+    pub backoffice_url: String,
     /// OTLP over gRPC.
     pub otlp_endpoint: String,
     /// What the OTLP sink has received.
@@ -51,6 +55,7 @@ pub struct World {
     options: Options,
     addresses: Addresses,
     mesh: Mesh,
+    ways: Ways,
     planned: BTreeMap<String, Planned>,
     running: BTreeMap<String, Process>,
     names: Vec<String>,
@@ -81,12 +86,16 @@ impl World {
         let unseal_key = certs.join("unseal.key");
         write_secret(&unseal_key, &STANDARD.encode(sealing.to_bytes()))?;
         let (databases, ()) = tokio::try_join!(databases::create(&options), prepare_cluster(&options))?;
+        let ports = Ports::reserve(options.node_connectors)?;
+        let ways = if options.proxied { Ways::by_proxy(&options, &ports).await? } else { Ways::default() };
         let plan = Plan {
             options: &options,
             mesh: &mesh,
             databases: &databases,
             unseal_key: &unseal_key,
             seal_public: &STANDARD.encode(sealing.public_key().as_bytes()),
+            ports: &ports,
+            ways: &ways,
         };
         let (planned, addresses) = plan.processes()?;
         let (outside, planned): (Vec<Planned>, Vec<Planned>) =
@@ -95,8 +104,8 @@ impl World {
             fs_err::write(options.run_dir.join(format!("{}.sh", process.name)), process.spec.script())?;
         }
         let names: Vec<String> = planned.iter().map(|process| process.name.clone()).collect();
-        let mut world =
-            Self { options, addresses, mesh, planned: BTreeMap::new(), running: BTreeMap::new(), names, ended: false };
+        let (none, nothing) = (BTreeMap::new(), BTreeMap::new());
+        let mut world = Self { options, addresses, mesh, ways, planned: none, running: nothing, names, ended: false };
         for process in planned {
             // Inserted one by one: should a later one fail, the drop ends the earlier ones.
             world.running.insert(process.name.clone(), Process::spawn(&process.spec)?);
@@ -143,10 +152,33 @@ impl World {
     /// # Errors
     /// When it does not become ready.
     pub async fn restart(&mut self, name: &str) -> Result<()> {
+        self.respawn(name, &[])?;
+        self.wait_ready(name).await
+    }
+
+    /// The same with more variables in its environment, and waits for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn respawn(&mut self, name: &str, environment: &[(&str, &str)]) -> Result<()> {
         self.process(name)?.stop()?;
         let planned = self.planned.get(name).with_context(|| format!("no process is called {name}"))?;
-        self.running.insert(name.to_owned(), Process::spawn(&planned.spec)?);
-        self.wait_ready(name).await
+        let spec = environment.iter().fold(planned.spec.clone(), |spec, (key, value)| spec.env(key, value));
+        self.running.insert(name.to_owned(), Process::spawn(&spec)?);
+        Ok(())
+    }
+
+    /// Who connects to whom by way of a proxy: `("node-connector-1", "database")`.
+    pub fn lines(&self) -> impl Iterator<Item = &Way> {
+        self.ways.lines()
+    }
+
+    /// The proxy between two parts.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn line(&self, from: &str, to: &str) -> Result<&Proxy> {
+        self.ways.line(from, to)
     }
 
     /// Starts one more process like another, under a name, probes and a log of its own and with other flags; waits until it is ready.

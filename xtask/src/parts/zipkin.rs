@@ -4,9 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use fiorino_rig::servers::READY_DEADLINE;
 use fiorino_rig::{Process, Signal, Spec, free_port};
-
-use super::READY_DEADLINE;
 
 /// A viewer, ready once [`Zipkin::ready`] says so.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{SHARDS, Waker, lease_name};
 use crate::{
     backoff::{Backoff, Retry},
+    fault,
     kafka::{self, Envelope, Producer},
     lease::LeaseSet,
     trace,
@@ -146,6 +147,7 @@ impl Relay {
             return Ok(Pass::Drained);
         }
         let outcomes = self.produce(&rows).await;
+        fault::point("events-produced");
         let acknowledged = rows.iter().zip(&outcomes).map(|(row, outcome)| (row.key.as_str(), outcome.is_ok()));
         self.delete(settled(acknowledged).into_iter().map(|index| &rows[index]).collect()).await?;
         let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();

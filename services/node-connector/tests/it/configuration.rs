@@ -3,12 +3,14 @@
 use anyhow::ensure;
 use fiorino_node_connector::Tuning;
 use fiorino_proto::config::v1::LifecyclePhase;
-use fiorino_test_support::eventually;
+use fiorino_test_support::{
+    eventually,
+    proxy::{Line, Proxy},
+};
 
 use crate::rig::{
     Names, Node, Rig, SOON,
     messages::{self, NOTICE, Receipt},
-    proxy::{Line, Proxy},
     tenant,
 };
 
@@ -75,7 +77,7 @@ async fn without_anything_a_replica_is_not_ready() {
 #[tokio::test]
 async fn without_a_database_a_replica_verifies_and_tells_receipts_to_come_again() {
     let rig = Rig::start().await;
-    let (proxy, url) = Proxy::before_database(&rig.db.url).await;
+    let (proxy, url) = Proxy::before_url(&rig.db.url).await.unwrap();
     proxy.set(Line::Cut);
     let mut options = rig.options("node-connector-0");
     options.database = crate::rig::as_runtime(&url, &url);

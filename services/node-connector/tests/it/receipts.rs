@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use fiorino_proto::config::v1::LifecyclePhase;
-use fiorino_test_support::eventually;
+use fiorino_test_support::{
+    eventually,
+    proxy::{Line, Proxy},
+};
 use fiorino_wire::{FaultCode, Version};
 use rstest::rstest;
 use tokio::time::Instant;
@@ -13,7 +16,6 @@ use crate::{
     rig::{
         Names, Node, Rig, SOON,
         messages::{Receipt, envelope, header},
-        proxy::{Line, Proxy},
         tenant::{self, Answer},
     },
     storage,
@@ -283,7 +285,7 @@ async fn a_receipt_without_its_key_is_unreadable() {
 #[tokio::test]
 async fn database_away_is_503(#[case] line: Line) {
     let rig = Rig::start().await;
-    let (proxy, url) = Proxy::before_database(&rig.db.url).await;
+    let (proxy, url) = Proxy::before_url(&rig.db.url).await.unwrap();
     let mut options = rig.options("node-connector-0");
     options.database = crate::rig::as_runtime(&url, &url);
     let node = Node::start(options, fiorino_node_connector::Tuning::default()).await;
@@ -317,7 +319,7 @@ async fn database_away_is_503(#[case] line: Line) {
 #[tokio::test]
 async fn after_a_failover_connections_that_hang_are_given_up() {
     let rig = Rig::start().await;
-    let (proxy, url) = Proxy::before_database(&rig.db.url).await;
+    let (proxy, url) = Proxy::before_url(&rig.db.url).await.unwrap();
     let mut options = rig.options("node-connector-0");
     options.database = crate::rig::as_runtime(&url, &url);
     // One hanging connection is a whole pool.

@@ -1,7 +1,6 @@
 //! A node-connector in this process, with everything around it.
 
 pub(crate) mod messages;
-pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod schema;
 pub(crate) mod tenant;

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use fiorino_domain::case::CaseKind;
-use fiorino_kit::{rpc, store};
+use fiorino_kit::{fault, rpc, store};
 use fiorino_proto::config::v1::{
     AcquireFenceRequest, AcquireFenceResponse, ApplyBundleRequest, ApplyBundleResponse, ApplyResult,
     MarkUnmanagedRequest, MarkUnmanagedResponse, ResourceKind, WatchChangesRequest, WatchChangesResponse,
@@ -104,6 +104,7 @@ impl Apply {
         }
         Wake::notify(&mut tx).await?;
         tx.commit().await?;
+        fault::point("bundle-committed");
         self.wake.wake();
         let (written, removed) = (plan.writes.len(), plan.tombstones.len());
         tracing::info!(institution = bundle.fiscal_code(), actor, config_seq, written, removed, "bundle applied");

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use fiorino_domain::notice::NoticeNumber;
-use fiorino_kit::store;
+use fiorino_kit::{fault, store};
 use sqlx::{PgConnection, PgExecutor, PgPool, error::DatabaseError};
 use tracing::Instrument as _;
 
@@ -105,6 +105,7 @@ async fn attempt(pool: &PgPool, news: &[New<'_>]) -> sqlx::Result<Written> {
         rows::insert_notices(&mut tx, ours.iter().flat_map(|planned| &planned.notices).collect()).await?;
     }
     tx.commit().await?;
+    fault::point("positions-committed");
     Ok(Written::Created(created))
 }
 

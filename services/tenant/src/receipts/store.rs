@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use fiorino_kit::{outbox, store};
+use fiorino_kit::{fault, outbox, store};
 use fiorino_proto::receipts::v1::ApplyOutcome;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -48,6 +48,7 @@ pub(super) async fn apply(pool: &PgPool, with: &Applying<'_>, arrived: &[Arrived
     let plan = apply::plan(arrived, known, with.now);
     write(&mut tx, with, &plan).await?;
     tx.commit().await?;
+    fault::point("receipts-applied");
     Ok(plan.outcomes)
 }
 

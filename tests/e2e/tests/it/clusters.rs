@@ -6,7 +6,7 @@ use anyhow::ensure;
 use fiorino_test_support::{Kubernetes, eventually, kubernetes_bin, workspace_root};
 use fiorino_world::Options;
 
-use crate::town::{PATIENCE, Town};
+use fiorino_e2e::town::{PATIENCE, Town};
 
 /// API servers of a test's own, one after the other behind the same kubeconfig.
 struct Clusters {

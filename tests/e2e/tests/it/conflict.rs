@@ -2,7 +2,7 @@
 
 use fiorino_test_support::namespace;
 
-use crate::town::{Names, Town};
+use fiorino_e2e::town::{Names, Town};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_is_stalled_and_takes_over_when_the_first_goes() {

@@ -3,7 +3,7 @@
 use fiorino_world::Crowd;
 use serde_json::Value;
 
-use crate::town::Town;
+use fiorino_e2e::town::Town;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_institutions_at_once_all_become_ready() {

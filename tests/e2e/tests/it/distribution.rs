@@ -5,7 +5,7 @@ use std::time::Duration;
 use fiorino_test_support::Signal;
 use tokio::time::Instant;
 
-use crate::town::Town;
+use fiorino_e2e::town::Town;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_replica_makes_ready_unknown_and_is_excluded_after_ten_seconds() {

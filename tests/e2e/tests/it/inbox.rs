@@ -7,7 +7,7 @@ use fiorino_test_support::{Signal, eventually};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::town::{PATIENCE, Town};
+use fiorino_e2e::town::{PATIENCE, Town};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_replica_applies_the_rows_of_a_dead_one() {

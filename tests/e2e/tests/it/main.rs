@@ -15,5 +15,4 @@ mod quiet;
 mod spine;
 mod telemetry;
 mod tidy;
-mod town;
 mod zeep;

@@ -7,7 +7,7 @@ use fiorino_test_support::eventually;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::town::{PATIENCE, Town, condition_of};
+use fiorino_e2e::town::{PATIENCE, Town, condition_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_account_number_is_told_with_field_and_remedy() {

@@ -7,7 +7,7 @@ use fiorino_test_support::{Parts, Signal, eventually};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::town::{PATIENCE, Town, condition_of};
+use fiorino_e2e::town::{PATIENCE, Town, condition_of};
 
 /// How long a Lease is valid, and how often it is looked at (ARCHITECTURE.md 3.2), with a little for a busy machine.
 const TAKEOVER: Duration = Duration::from_secs(15 + 1 + 4);

@@ -3,7 +3,7 @@
 use fiorino_test_support::{fiscal_code, namespace};
 use serde_json::Value;
 
-use crate::town::{Names, Town};
+use fiorino_e2e::town::{Names, Town};
 
 /// The taxonomy codes of the first and of the second revision.
 const CODES: [&str; 2] = ["9/0101101IM/", "9/0101102IM/"];

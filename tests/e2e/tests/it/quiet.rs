@@ -6,7 +6,7 @@ use anyhow::ensure;
 use fiorino_test_support::{Parts, eventually};
 use serde_json::Value;
 
-use crate::town::{PATIENCE, Town};
+use fiorino_e2e::town::{PATIENCE, Town};
 
 /// Writes of the operator other than Lease renewals that concern this town or its platform, out of the API server's audit log.
 fn writes(town: &Town) -> Vec<String> {

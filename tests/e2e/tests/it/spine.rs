@@ -7,7 +7,7 @@ use fiorino_proto::positions::v1::{InstalmentState, PositionState};
 use fiorino_test_support::eventually;
 use serde_json::{Value, json};
 
-use crate::town::{PATIENCE, Town};
+use fiorino_e2e::town::{PATIENCE, Town};
 
 /// Service, kind and name of the spans that a receipt's way leads through.
 const TRACE: [&str; 10] = [

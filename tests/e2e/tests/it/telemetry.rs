@@ -10,4 +10,4 @@ mod scrape;
 mod sink;
 mod trace;
 
-use crate::town::{PATIENCE, Town};
+use fiorino_e2e::town::{PATIENCE, Town};

@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use fiorino_rig::python;
 use fiorino_test_support::contracts;
 
-use crate::town::Town;
+use fiorino_e2e::town::Town;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn zeep_verifies_activates_and_sends_a_receipt() {

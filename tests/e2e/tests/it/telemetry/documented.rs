@@ -30,7 +30,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
     let notice = town.create_debt("documented").await;
     town.simulator("psp/pay", &town.notice(&notice)).await.unwrap();
     town.reported(&notice).await;
-    let stranger = crate::town::Names { fiscal_code: "99999999990".to_owned(), ..town.names.clone() };
+    let stranger = fiorino_e2e::town::Names { fiscal_code: "99999999990".to_owned(), ..town.names.clone() };
     messages::send(&town, &town.names.station, messages::verify(&stranger, &notice)).await.unwrap();
 
     let mut exposed = Metrics::new();

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Town;
-use crate::town::Names;
+use fiorino_e2e::town::Names;
 
 /// Somebody in a message: already escaped for XML.
 #[derive(Debug, Clone, Copy)]

@@ -164,8 +164,11 @@ async fn badly(town: &Town, notices: &[String]) -> Result<()> {
     let (written, v2) = (whole.write(), "paGetPaymentV2Request");
     let instead = |of: &str, text: &str| written.replace(of, text);
     let note = format!("<paymentNote>{NOTE} {}</paymentNote>", PAYER.email.repeat(9));
-    let odd_names =
-        crate::town::Names { fiscal_code: DEBTOR.name.to_owned(), station: PAYER.code.to_owned(), ..names.clone() };
+    let odd_names = fiorino_e2e::town::Names {
+        fiscal_code: DEBTOR.name.to_owned(),
+        station: PAYER.code.to_owned(),
+        ..names.clone()
+    };
     let messages = [
         messages::verify(names, "312999999999999999"),
         messages::verify(names, DEBTOR.code),

@@ -14,7 +14,7 @@ use super::{
     scrape::Scrape,
     sink::Sink,
 };
-use crate::town::Names;
+use fiorino_e2e::town::Names;
 
 /// Operation, outcome, fault.
 type Series = (String, String, String);

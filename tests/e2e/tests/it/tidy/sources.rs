@@ -92,6 +92,27 @@ fn the_operator_writes_statuses_finalizers_and_its_lease_alone() {
     assert_eq!(writes, BTreeSet::from(expected.map(str::to_owned)));
 }
 
+/// Where a process can be told to die, it is told to: by the tests of `tests/chaos`, which find the points in their table.
+#[test]
+fn every_fault_point_is_tried_and_documented() {
+    let files = files();
+    let mut named = BTreeSet::new();
+    for source in below(&files, "services", "rs").into_iter().filter(|source| source.contains("/src/")) {
+        let text = text(source);
+        let points = text.split("fault::point(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        named.extend(points.map(str::to_owned));
+    }
+    assert!(named.len() > 5, "{named:?}");
+    let (table, document) = (text("tests/chaos/src/fault.rs"), text("docs/chaos.md"));
+    let lacking: Vec<_> = named
+        .iter()
+        .filter(|point| {
+            !table.contains(&format!("name: \"{point}\"")) || !document.contains(&format!("\n| `{point}` |"))
+        })
+        .collect();
+    assert!(lacking.is_empty(), "{lacking:?}");
+}
+
 /// The word that follows each `keyword`.
 fn words_after(text: &str, keyword: &str) -> Vec<String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';

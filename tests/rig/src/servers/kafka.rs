@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use fiorino_rig::{Process, Signal, Spec, free_port};
 
 use super::READY_DEADLINE;
-use crate::run::Run;
+use crate::{Process, Signal, Spec, free_port};
 
 /// What the broker's own class says when it serves.
 const STARTED: &str = "Kafka Server started";
@@ -26,30 +25,44 @@ const JVM: [&str; 8] = [
 
 /// A running broker.
 #[derive(Debug)]
-pub(crate) struct Kafka {
-    pub(super) process: Process,
-    /// `host:port`
-    pub(crate) brokers: String,
+pub struct Kafka {
+    process: Process,
+    spec: Spec,
+    log: PathBuf,
+    /// `host:port`, without a way round.
+    pub brokers: String,
+}
+
+/// A further address at which clients are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// Where the broker listens.
+    pub port: u16,
+    /// What it tells clients to connect to: a way that leads to `port`.
+    pub advertised: u16,
 }
 
 // === impl Kafka ===
 
 impl Kafka {
-    /// Formats and starts a broker in `dir`.
-    pub(crate) async fn start(jars: &Path, dir: PathBuf) -> Result<Self> {
+    /// Formats and starts a broker in `dir`; `jars` is the directory of its jars.
+    ///
+    /// # Errors
+    /// What the broker complains about.
+    pub async fn start(jars: &Path, dir: PathBuf, listeners: &[Listener]) -> Result<Self> {
         fs_err::create_dir_all(&dir)?;
         let (port, controller) = (free_port()?, free_port()?);
         let properties = dir.join("server.properties");
-        fs_err::write(&properties, server_properties(&dir, port, controller))?;
+        fs_err::write(&properties, server_properties(&dir, port, controller, listeners))?;
         fs_err::write(dir.join("log4j2.properties"), LOGGING)?;
         let classpath = format!("{}/*", jars.display());
         // The sign keeps an id that begins with a dash from being taken for an option.
         let cluster = format!("--cluster-id={}", cluster_id()?);
-        let format = Run::new("Kafka", "java")
+        let format = Spec::new("java", dir.join("format.log"))
             .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m", "-cp", &classpath])
             .args(["kafka.tools.StorageTool", "format", "--standalone", &cluster, "-c"])
             .arg(&properties);
-        format.output().await.context("failed to format Kafka's storage")?;
+        Process::spawn(&format)?.finish(READY_DEADLINE).await.context("failed to format Kafka's storage")?;
         let log = dir.join("kafka.log");
         let spec = Spec::new("java", &log)
             .args(JVM)
@@ -57,14 +70,41 @@ impl Kafka {
             .args(["-cp", &classpath, "kafka.Kafka"])
             .arg(&properties)
             .stop_with(Signal::TERM, Duration::from_secs(10));
-        let mut process = Process::spawn(&spec)?;
-        process
+        let mut kafka = Self { process: Process::spawn(&spec)?, spec, log, brokers: format!("127.0.0.1:{port}") };
+        kafka.ready().await?;
+        Ok(kafka)
+    }
+
+    /// The broker.
+    pub const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The broker, to be stopped.
+    pub const fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Starts it again, on the same ports, and waits until it serves.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.stop()?;
+        // What it says tells that it serves: what it said before must not.
+        fs_err::rename(&self.log, self.log.with_extension("before.log"))?;
+        self.process = Process::spawn(&self.spec)?;
+        self.ready().await
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let log = &self.log;
+        self.process
             .wait_ready(READY_DEADLINE, async || {
-                ensure!(fs_err::read_to_string(&log)?.contains(STARTED), "still starting");
+                ensure!(fs_err::read_to_string(log)?.contains(STARTED), "still starting");
                 Ok(())
             })
-            .await?;
-        Ok(Self { process, brokers: format!("127.0.0.1:{port}") })
+            .await
     }
 }
 
@@ -74,15 +114,21 @@ fn cluster_id() -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(id))
 }
 
-fn server_properties(dir: &Path, port: u16, controller: u16) -> String {
+fn server_properties(dir: &Path, port: u16, controller: u16, listeners: &[Listener]) -> String {
     let dir = dir.display();
+    let each = |entry: &dyn Fn(usize, &Listener) -> String| -> String {
+        listeners.iter().enumerate().fold(String::new(), |text, (n, listener)| text + &entry(n, listener))
+    };
+    let served = each(&|n, listener| format!(",WAY{n}://127.0.0.1:{}", listener.port));
+    let advertised = each(&|n, listener| format!(",WAY{n}://127.0.0.1:{}", listener.advertised));
+    let protocols = each(&|n, _| format!(",WAY{n}:PLAINTEXT"));
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{served}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{advertised}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={dir}/data

@@ -16,27 +16,36 @@ use serde_json::{Value, json};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 /// Long enough for a busy machine; a broken system is found by the assertion, not by the clock.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 const SUBSCRIPTION_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// Names and numbers that no other test uses.
 #[derive(Debug, Clone)]
-pub(crate) struct Names {
-    pub(crate) namespace: String,
-    pub(crate) fiscal_code: String,
-    pub(crate) broker: String,
-    pub(crate) station: String,
-    /// 1: paGetPayment, paSendRT; 2: paGetPaymentV2, paSendRTV2.
-    pub(crate) primitive_version: u8,
-    pub(crate) iban: String,
+pub struct Names {
+    /// Of the municipality's objects.
+    pub namespace: String,
+    /// Of the municipality.
+    pub fiscal_code: String,
+    /// Fiscal code of the intermediary.
+    pub broker: String,
+    /// The intermediary's station.
+    pub station: String,
+    /// Of the station. 1: paGetPayment, paSendRT; 2: paGetPaymentV2, paSendRTV2.
+    pub primitive_version: u8,
+    /// Of the municipality on that station.
+    pub segregation_code: String,
+    /// Of its treasurer.
+    pub iban: String,
 }
 
 /// A running world with one municipality.
 #[derive(Debug)]
-pub(crate) struct Town {
-    pub(crate) world: World,
-    pub(crate) names: Names,
+pub struct Town {
+    /// The processes.
+    pub world: World,
+    /// What it is called.
+    pub names: Names,
     /// Logs and certificates; removed at the end.
     _dir: tempfile::TempDir,
 }
@@ -44,20 +53,29 @@ pub(crate) struct Town {
 // === impl Names ===
 
 impl Names {
-    pub(crate) fn new(primitive_version: u8) -> Self {
+    /// Of a municipality on a station of these primitives.
+    pub fn new(primitive_version: u8) -> Self {
         let broker = fiscal_code();
         Self {
             namespace: namespace(),
             fiscal_code: fiscal_code(),
             station: format!("{broker}_01"),
+            segregation_code: "12".to_owned(),
             broker,
             primitive_version,
             iban: "IT70C0998877665000000104233".to_owned(),
         }
     }
 
+    /// Of another municipality on the same station.
+    #[must_use]
+    pub fn neighbour(&self) -> Self {
+        let (namespace, fiscal_code) = (namespace(), fiscal_code());
+        Self { namespace, fiscal_code, segregation_code: "13".to_owned(), ..self.clone() }
+    }
+
     /// Broker, station and catalogue, as the intermediary writes them.
-    pub(crate) fn platform_manifest(&self, platform: &str, simulator: &str) -> String {
+    pub fn platform_manifest(&self, platform: &str, simulator: &str) -> String {
         let Self { broker, station, primitive_version, .. } = self;
         format!(
             r#"
@@ -98,8 +116,8 @@ spec:
     }
 
     /// The municipality, as the onboarding officer writes it.
-    pub(crate) fn town_manifest(&self, platform: &str, legal_name: &str) -> String {
-        let Self { namespace, fiscal_code, iban, .. } = self;
+    pub fn town_manifest(&self, platform: &str, legal_name: &str) -> String {
+        let Self { namespace, fiscal_code, segregation_code, iban, .. } = self;
         format!(
             r#"
 apiVersion: v1
@@ -117,7 +135,7 @@ spec:
   lifecycle: {{phase: Testing}}
   associations:
     - stationRef: {{namespace: {platform}, name: valdarda-01}}
-      segregationCode: "12"
+      segregationCode: "{segregation_code}"
   profiles:
     - {{name: comune-standard, revision: 1}}
 ---
@@ -137,28 +155,29 @@ spec:
 
 impl Town {
     /// A world in which the intermediary's manifests are applied and pagoPA knows it, but not the municipality.
-    pub(crate) async fn empty() -> Self {
-        Self::with(|options| options).await
+    pub async fn empty() -> Self {
+        Self::with(|options, _| options).await
     }
 
     /// As [`Town::payable`], with a station of these primitives.
-    pub(crate) async fn payable_by_version(primitive_version: u8) -> Self {
-        let town = Self::start(primitive_version, |options| options).await;
-        town.make_payable().await;
+    pub async fn payable_by_version(primitive_version: u8) -> Self {
+        let town = Self::start(primitive_version, |options, _| options).await;
+        town.onboard().await;
         town
     }
 
-    pub(crate) async fn with(adjust: impl FnOnce(Options) -> Options) -> Self {
+    /// The same in a world that is other than usual.
+    pub async fn with(adjust: impl FnOnce(Options, &Names) -> Options) -> Self {
         Self::start(2, adjust).await
     }
 
-    async fn start(primitive_version: u8, adjust: impl FnOnce(Options) -> Options) -> Self {
+    async fn start(primitive_version: u8, adjust: impl FnOnce(Options, &Names) -> Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let names = Names::new(primitive_version);
         let options = Options::for_test(dir.path().to_owned()).unwrap().watching(&names.namespace);
-        let world = World::start(adjust(options)).await.unwrap();
+        let world = World::start(adjust(options, &names)).await.unwrap();
         let town = Self { world, names, _dir: dir };
-        let manifest = town.names.platform_manifest(town.platform(), &town.world.addresses().simulator_url);
+        let manifest = town.names.platform_manifest(town.platform(), &town.world.addresses().backoffice_url);
         town.apply(&manifest).await.unwrap();
         let broker = json!({"fiscalCode": town.names.broker, "subscriptionKeys": [SUBSCRIPTION_KEY]});
         town.simulator("registry/brokers", &broker).await.unwrap();
@@ -166,25 +185,35 @@ impl Town {
     }
 
     /// ... applied too, registered at pagoPA, and payable.
-    pub(crate) async fn payable() -> Self {
+    pub async fn payable() -> Self {
         Self::payable_by_version(2).await
     }
 
-    async fn make_payable(&self) {
+    /// Applies the municipality's manifest, registers it, and waits until it is payable.
+    pub async fn onboard(&self) {
         self.apply(&self.names.town_manifest(self.platform(), "Comune di Roccafiorina")).await.unwrap();
         self.register().await;
         self.condition("Payable", "True").await;
     }
 
-    pub(crate) fn platform(&self) -> &str {
+    /// Namespace of the platform.
+    pub fn platform(&self) -> &str {
         &self.world.options().platform
     }
 
-    pub(crate) async fn apply(&self, manifest: &str) -> Result<String> {
+    /// Applies a manifest.
+    ///
+    /// # Errors
+    /// What `kubectl` complains about.
+    pub async fn apply(&self, manifest: &str) -> Result<String> {
         self.world.kubectl(&["apply", "-f", "-"], manifest).await
     }
 
-    pub(crate) async fn institution(&self) -> Result<Value> {
+    /// The municipality as the API server has it.
+    ///
+    /// # Errors
+    /// What `kubectl` complains about.
+    pub async fn institution(&self) -> Result<Value> {
         self.institution_in(&self.names.namespace).await
     }
 
@@ -194,7 +223,7 @@ impl Town {
     }
 
     /// A value of tenant's database.
-    pub(crate) async fn in_tenant<T>(&self, query: &'static str) -> T
+    pub async fn in_tenant<T>(&self, query: &'static str) -> T
     where
         T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
     {
@@ -203,12 +232,12 @@ impl Town {
     }
 
     /// Waits until a condition has a status, and returns the condition.
-    pub(crate) async fn condition(&self, kind: &str, status: &str) -> Value {
+    pub async fn condition(&self, kind: &str, status: &str) -> Value {
         self.condition_in(&self.names.namespace, kind, status).await
     }
 
     /// The same of the institution of another namespace.
-    pub(crate) async fn condition_in(&self, namespace: &str, kind: &str, status: &str) -> Value {
+    pub async fn condition_in(&self, namespace: &str, kind: &str, status: &str) -> Value {
         eventually(PATIENCE, async || {
             let institution = self.institution_in(namespace).await?;
             let found = condition_of(&institution, kind).cloned().context("no such condition")?;
@@ -220,7 +249,7 @@ impl Town {
     }
 
     /// Waits until every service has the manifest as it is now.
-    pub(crate) async fn settled(&self) -> Value {
+    pub async fn settled(&self) -> Value {
         eventually(PATIENCE, async || {
             let institution = self.institution().await?;
             let ready = condition_of(&institution, "Ready").cloned().context("not looked at")?;
@@ -233,7 +262,7 @@ impl Town {
     }
 
     /// Registers station, institution and account at the simulated pagoPA.
-    pub(crate) async fn register(&self) {
+    pub async fn register(&self) {
         let Names { fiscal_code, broker, station, primitive_version, iban, .. } = &self.names;
         let urls: Vec<_> =
             self.world.addresses().node_urls.iter().map(|url| format!("{url}/node/v1/{station}")).collect();
@@ -246,7 +275,10 @@ impl Town {
                 }),
             ),
             ("institutions", json!({"fiscalCode": fiscal_code, "companyName": "Comune di Roccafiorina"})),
-            ("associations", json!({"fiscalCode": fiscal_code, "stationId": station, "segregationCode": "12"})),
+            (
+                "associations",
+                json!({"fiscalCode": fiscal_code, "stationId": station, "segregationCode": self.names.segregation_code}),
+            ),
             ("ibans", json!({"fiscalCode": fiscal_code, "iban": iban, "validityDate": "2026-01-01T00:00:00Z"})),
         ];
         for (kind, body) in entries {
@@ -254,8 +286,11 @@ impl Town {
         }
     }
 
-    /// Calls the simulator's control API; a fault of the node is an error.
-    pub(crate) async fn simulator(&self, path: &str, body: &Value) -> Result<Value> {
+    /// Calls the simulator's control API.
+    ///
+    /// # Errors
+    /// A fault of the node, or no answer.
+    pub async fn simulator(&self, path: &str, body: &Value) -> Result<Value> {
         let url = format!("{}/{path}", self.world.addresses().simulator_url);
         let response = reqwest::Client::new().post(url).json(body).send().await?;
         let status = response.status();
@@ -264,17 +299,19 @@ impl Town {
         Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
     }
 
-    pub(crate) async fn simulator_list(&self, path: &str) -> Vec<Value> {
+    /// A list of the simulator's control API.
+    pub async fn simulator_list(&self, path: &str) -> Vec<Value> {
         let url = format!("{}/{path}", self.world.addresses().simulator_url);
         reqwest::get(url).await.unwrap().json().await.unwrap()
     }
 
-    pub(crate) fn notice(&self, notice_number: &str) -> Value {
+    /// A notice, as the simulator is told.
+    pub fn notice(&self, notice_number: &str) -> Value {
         json!({"fiscalCode": self.names.fiscal_code, "noticeNumber": notice_number})
     }
 
     /// A debt of EUR 120.00; returns its notice number.
-    pub(crate) async fn create_debt(&self, client_reference: &str) -> String {
+    pub async fn create_debt(&self, client_reference: &str) -> String {
         let request = CreatePositionRequest {
             institution: self.names.fiscal_code.clone(),
             position: Some(new_position(client_reference)),
@@ -283,14 +320,15 @@ impl Town {
         answer.position.unwrap().options[0].instalments[0].notice_number.clone()
     }
 
-    pub(crate) async fn position(&self, notice_number: &str) -> Position {
+    /// The position of a notice.
+    pub async fn position(&self, notice_number: &str) -> Position {
         let by = Some(By::NoticeNumber(notice_number.to_owned()));
         let request = GetPositionRequest { institution: self.names.fiscal_code.clone(), by };
         self.positions().await.get_position(request).await.unwrap().into_inner().position.unwrap()
     }
 
     /// Waits until reporting knows the payment of a notice.
-    pub(crate) async fn reported(&self, notice_number: &str) -> PaymentRecorded {
+    pub async fn reported(&self, notice_number: &str) -> PaymentRecorded {
         let request = ListPaymentsRequest {
             institution: self.names.fiscal_code.clone(),
             notice_number: notice_number.to_owned(),
@@ -305,26 +343,40 @@ impl Town {
         .unwrap()
     }
 
-    pub(crate) async fn positions(&self) -> PositionsClient<Channel> {
+    /// Tenant's positions.
+    pub async fn positions(&self) -> PositionsClient<Channel> {
         PositionsClient::new(self.channel(&self.world.addresses().tenant_grpc, "tenant").await.unwrap())
     }
 
-    pub(crate) async fn channel(&self, endpoint: &str, server: &str) -> Result<Channel> {
+    /// A channel to a part, as a person.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn channel(&self, endpoint: &str, server: &str) -> Result<Channel> {
+        Ok(self.endpoint(endpoint, server)?.connect().await?)
+    }
+
+    /// Where a part is and how a person calls it, not connected.
+    ///
+    /// # Errors
+    /// When the certificates cannot be read.
+    pub fn endpoint(&self, endpoint: &str, server: &str) -> Result<Endpoint> {
         let dev = self.world.mesh().identity("dev");
         let tls = ClientTlsConfig::new()
             .domain_name(server)
             .ca_certificate(Certificate::from_pem(fs_err::read(&dev.ca)?))
             .identity(Identity::from_pem(fs_err::read(&dev.cert)?, fs_err::read(&dev.key)?));
-        Ok(Endpoint::from_shared(endpoint.to_owned())?.tls_config(tls)?.connect().await?)
+        Ok(Endpoint::from_shared(endpoint.to_owned())?.tls_config(tls)?)
     }
 }
 
 /// The condition of a type.
-pub(crate) fn condition_of<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+pub fn condition_of<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|c| c["type"] == kind)
 }
 
-fn new_position(client_reference: &str) -> NewPosition {
+/// A debt of EUR 120.00 of a fictitious citizen.
+pub fn new_position(client_reference: &str) -> NewPosition {
     let debtor = Debtor {
         kind: PersonKind::Natural.into(),
         fiscal_code: "RSSMRA80A01H501U".to_owned(),

@@ -1,0 +1,172 @@
+//! Where it happens: a town whose parts talk by way of proxies, with servers of its own where these are to be broken.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use fiorino_e2e::town::{Names, Town};
+use fiorino_rig::proxy::Proxy;
+use fiorino_rig::servers::{Kafka, Listener, Mode, Postgres, Volume};
+use fiorino_rig::{Process, free_port, postgres_bin, variable};
+use fiorino_world::Options;
+use tempfile::TempDir;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::debts::Debts;
+use crate::ledger::Ledger;
+use crate::load::Load;
+use crate::node::Node;
+
+/// Services that talk to Kafka.
+const OF_KAFKA: [&str; 2] = ["tenant", "reporting"];
+
+/// Servers of its own that a stage has; the others are those that all tests share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Own {
+    /// A durable PostgreSQL.
+    pub postgres: bool,
+    /// Its data lie on a volume of so many megabytes.
+    pub volume_mb: Option<u32>,
+    /// A Kafka, which each service reaches by a proxy.
+    pub kafka: bool,
+}
+
+/// A payable town and its servers. Fields are dropped in this order.
+#[derive(Debug)]
+pub struct Stage {
+    /// The processes.
+    pub town: Town,
+    /// The node, whose calls are noted.
+    pub node: Arc<Node>,
+    /// What it was answered.
+    pub ledger: Arc<Ledger>,
+    /// The servers of its own.
+    pub servers: Servers,
+    _stalls: AbortOnDropHandle<()>,
+}
+
+/// Servers of a stage's own.
+#[derive(Debug)]
+pub struct Servers {
+    /// Of the three databases.
+    pub postgres: Option<Postgres>,
+    /// Of the topics.
+    pub kafka: Option<Kafka>,
+    /// Of PostgreSQL's data.
+    pub volume: Option<Volume>,
+    /// To Kafka, by service.
+    kafka_lines: BTreeMap<String, Proxy>,
+    _dir: TempDir,
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// Starts everything, and waits until the municipality is payable.
+    ///
+    /// # Errors
+    /// When a server does not start.
+    pub async fn new(own: Own) -> Result<Self> {
+        Self::with(own, |options, _| options).await
+    }
+
+    /// The same in a world that is other than usual.
+    ///
+    /// # Errors
+    /// When a server does not start.
+    pub async fn with(own: Own, adjust: impl FnOnce(Options, &Names) -> Options) -> Result<Self> {
+        let servers = Servers::start(own).await?;
+        let town = Town::with(|options, names| {
+            let mut options = adjust(options, names);
+            options.proxied = true;
+            options.database_url = servers.postgres.as_ref().map_or(options.database_url, Postgres::url);
+            if let Some(kafka) = &servers.kafka {
+                options.kafka_brokers.clone_from(&kafka.brokers);
+            }
+            let ways = servers.kafka_lines.iter().map(|(name, proxy)| (name.clone(), proxy.address().to_string()));
+            options.kafka_ways = ways.collect();
+            options
+        })
+        .await;
+        town.onboard().await;
+        let ledger = Arc::new(Ledger::default());
+        let node = Node::new(&town.world.addresses().node_urls, town.names.clone(), Arc::clone(&ledger))?;
+        let stalls = tokio::spawn({
+            let ledger = Arc::clone(&ledger);
+            async move { ledger.measure_stalls().await }
+        });
+        Ok(Self { town, node: Arc::new(node), ledger, servers, _stalls: AbortOnDropHandle::new(stalls) })
+    }
+
+    /// People begin to pay.
+    ///
+    /// # Errors
+    /// When no debts can be made.
+    pub async fn load(&self) -> Result<Load> {
+        Load::start(Arc::clone(&self.node), Debts::of(&self.town)?).await
+    }
+
+    /// Who talks to whom by way of a proxy.
+    pub fn lines(&self) -> Vec<(String, String)> {
+        let to_kafka = self.servers.kafka_lines.keys().map(|name| (name.clone(), "kafka".to_owned()));
+        self.town.world.lines().cloned().chain(to_kafka).collect()
+    }
+
+    /// The proxy between two of them.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn line(&self, from: &str, to: &str) -> Result<&Proxy> {
+        match self.servers.kafka_lines.get(from) {
+            Some(proxy) if to == "kafka" => Ok(proxy),
+            _ => self.town.world.line(from, to),
+        }
+    }
+}
+
+impl Drop for Stage {
+    /// Nobody needs an orderly end, which takes seconds: what was to be seen was seen.
+    fn drop(&mut self) {
+        let world = &mut self.town.world;
+        for name in world.names().to_vec() {
+            // What has ended is ended.
+            drop(world.process(&name).and_then(Process::kill));
+        }
+        if let Some(kafka) = &mut self.servers.kafka {
+            drop(kafka.process_mut().kill());
+        }
+    }
+}
+
+// === impl Servers ===
+
+impl Servers {
+    async fn start(own: Own) -> Result<Self> {
+        // Open to be traversed: PostgreSQL runs as another user.
+        let open = std::fs::Permissions::from_mode(0o711);
+        let dir = tempfile::Builder::new().prefix("fiorino-chaos-").permissions(open).tempdir()?;
+        let (mut volume, mut postgres, mut kafka, mut kafka_lines) = (None, None, None, BTreeMap::new());
+        if let Some(size_mb) = own.volume_mb {
+            volume = Some(Volume::mount(&dir.path().join("volume"), size_mb).await?);
+        }
+        if own.postgres {
+            let bin = postgres_bin().context("PostgreSQL is not installed")?;
+            let dir = dir.path().join("postgres");
+            postgres = Some(Postgres::start_on(&bin, dir, Mode::Durable, volume.as_ref()).await?);
+        }
+        if own.kafka {
+            let jars = variable("FIORINO_TEST_KAFKA_JARS").context("no jars of Kafka: run `cargo xtask test`")?;
+            let mut listeners = Vec::new();
+            for service in OF_KAFKA {
+                let port = free_port()?;
+                let proxy = Proxy::before(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+                listeners.push(Listener { port, advertised: proxy.address().port() });
+                kafka_lines.insert(service.to_owned(), proxy);
+            }
+            kafka = Some(Kafka::start(jars.as_ref(), dir.path().join("kafka"), &listeners).await?);
+        }
+        Ok(Self { postgres, kafka, volume, kafka_lines, _dir: dir })
+    }
+}
