@@ -9,7 +9,7 @@ use crate::cli::{Context, Test};
 use crate::parts::{Mode, Parts, RunDir};
 use crate::run::Run;
 use crate::tools::{self, Purpose, Tools};
-use crate::{cargo, crds, say};
+use crate::{assets, cargo, crds, say};
 
 /// The package whose tests start the binaries of all others.
 const BLACK_BOX: &str = "fiorino-e2e";
@@ -44,6 +44,7 @@ async fn check_and_test(context: &Context, options: &Test) -> Result<()> {
     let tools = Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Test)).await?;
     if checks {
         say::step("custom resource definitions", async { crds::run(&context.root, true) }).await?;
+        say::step("assets of the portal", Box::pin(assets::run(context, true))).await?;
         cargo::check_dependencies(context).await?;
         cargo::check_lints(context).await?;
     }
@@ -101,5 +102,6 @@ fn environment(context: &Context, tools: &Tools, parts: &Parts) -> Vec<(&'static
         ("PATH", path),
     ];
     environment.extend(tools.python.iter().map(|python| ("FIORINO_TEST_PYTHON", text(python))));
+    environment.extend(tools.web.iter().map(|web| ("FIORINO_TEST_WEB", text(web))));
     environment
 }

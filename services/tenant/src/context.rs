@@ -36,6 +36,8 @@ pub struct Pools {
     pub batch: PgPool,
     /// Configuration, its stream, read-back.
     pub config: PgPool,
+    /// What the portal shows: visitors wait, the node must not.
+    pub display: PgPool,
 }
 
 // === impl Context ===
@@ -67,16 +69,25 @@ impl Pools {
             acquire_timeout: Duration::from_millis(250),
             statement_timeout: Duration::from_millis(500),
         };
+        // Few: a crowd of visitors is answered later, or not at all. Both attempts of the portal fit into its 2 s.
+        let display = Class { name: "display", max: options.database_pool_max.min(4), ..verify };
         Ok(Self {
             verify: store::connect_class(options, verify)?,
             receipts: store::connect(options, "receipts", options.database_pool_max)?,
             batch: store::connect(options, "batch", options.database_pool_max)?,
             config: store::connect(options, "config", options.database_pool_max)?,
+            display: store::connect_class(options, display)?,
         })
     }
 
     /// Closes every connection.
     pub async fn close(&self) {
-        tokio::join!(self.verify.close(), self.receipts.close(), self.batch.close(), self.config.close());
+        tokio::join!(
+            self.verify.close(),
+            self.receipts.close(),
+            self.batch.close(),
+            self.config.close(),
+            self.display.close()
+        );
     }
 }

@@ -7,8 +7,8 @@ mod poll;
 mod ports;
 mod process;
 
-pub use corpus::{binary, contracts, python, samples, variable, workspace_root};
-pub use host::postgres_bin;
+pub use corpus::{binary, contracts, python, samples, variable, web, workspace_root};
+pub use host::{chromium, postgres_bin};
 pub use poll::eventually;
 pub use ports::free_port;
 pub use process::{Process, Signal, Spec};

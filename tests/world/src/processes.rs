@@ -34,6 +34,7 @@ struct Ports {
     simulator: u16,
     tenant: u16,
     reporting: u16,
+    portal: u16,
     node_plain: Vec<u16>,
     node_mtls: Vec<u16>,
 }
@@ -48,13 +49,14 @@ impl Plan<'_> {
         for replica in 0..self.options.node_connectors {
             planned.push(self.node_connector(&ports, replica)?);
         }
-        planned.extend([self.reporting(&ports)?, self.operator(&ports)?]);
+        planned.extend([self.reporting(&ports)?, self.front_office(&ports)?, self.operator(&ports)?]);
         let admin_urls = planned.iter().map(|process| (process.name.clone(), process.base_url())).collect();
         let addresses = Addresses {
             node_urls: ports.node_plain.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
             node_mtls_urls: ports.node_mtls.iter().map(|port| format!("https://127.0.0.1:{port}")).collect(),
             tenant_grpc: ports.tenant_url(),
             reporting_grpc: format!("https://127.0.0.1:{}", ports.reporting),
+            portal_port: ports.portal,
             simulator_url: format!("http://127.0.0.1:{}", ports.simulator),
             otlp_endpoint: format!("http://127.0.0.1:{}", ports.sink),
             sink_url: format!("http://127.0.0.1:{}", ports.sink_http),
@@ -94,7 +96,7 @@ impl Plan<'_> {
             flag("listen", loopback(ports.tenant)),
             flag("platform", &self.options.platform),
             flag("environment", &self.options.environment),
-            flag("expected-services", "node-connector,reporting"),
+            flag("expected-services", "node-connector,reporting,front-office"),
         ]);
         let spec = self.with_database(self.with_kafka(spec), "tenant")?;
         self.in_mesh("tenant", "tenant", spec, ports)
@@ -126,6 +128,16 @@ impl Plan<'_> {
         ]);
         let spec = self.with_database(self.with_kafka(spec), "reporting")?;
         self.in_mesh("reporting", "reporting", spec, ports)
+    }
+
+    fn front_office(&self, ports: &Ports) -> Result<Planned> {
+        let spec = self.spec("front-office", "fiorino-front-office").args([
+            flag("listen", loopback(ports.portal)),
+            flag("tenant-endpoints", ports.tenant_url()),
+            flag("replica", "front-office-1"),
+        ]);
+        let spec = self.with_database(spec, "front-office")?;
+        self.in_mesh("front-office", "front-office", spec, ports)
     }
 
     fn operator(&self, ports: &Ports) -> Result<Planned> {
@@ -203,6 +215,7 @@ impl Ports {
             simulator: free_port()?,
             tenant: free_port()?,
             reporting: free_port()?,
+            portal: free_port()?,
             node_plain: several()?,
             node_mtls: several()?,
         })

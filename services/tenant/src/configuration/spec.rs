@@ -46,6 +46,8 @@ pub(super) struct Institution {
     pub(super) phase: LifecyclePhase,
     pub(super) associations: Vec<Association>,
     pub(super) nav_floor: i64,
+    /// Lower case, without repetition.
+    pub(super) portal_hostnames: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,9 +239,28 @@ fn institution(spec: InstitutionSpec, reader: &mut Reader<'_>) -> Option<Institu
     let phase = reader.field("phase", known(spec.phase));
     let floor_ok = reader.require("nav_floor", spec.nav_floor >= 0, "must not be negative");
     let associations = reader.list("associations", &spec.associations, 50, association);
+    let portal_hostnames = reader.list("portal_hostnames", &spec.portal_hostnames, 16, hostname);
     let (fiscal_code, legal_name, phase) = (fiscal_code?, legal_name?, phase?);
     let (office_name, associations, ()) = (office_name?, associations?, floor_ok?);
-    Some(Institution { fiscal_code, legal_name, office_name, phase, associations, nav_floor: spec.nav_floor })
+    let mut portal_hostnames = portal_hostnames?;
+    portal_hostnames.sort_unstable();
+    portal_hostnames.dedup();
+    let nav_floor = spec.nav_floor;
+    Some(Institution { fiscal_code, legal_name, office_name, phase, associations, nav_floor, portal_hostnames })
+}
+
+/// As the definition of the resource allows it; whoever asks for a page writes it in any case and with a port.
+#[expect(clippy::ptr_arg, reason = "the list holds strings")]
+fn hostname(spec: &String, reader: &mut Reader<'_>) -> Option<String> {
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    };
+    let holds = spec.len() <= 253 && spec.contains('.') && spec.split('.').all(label);
+    reader.require("name", holds, "must be a host name in lower case with at least one dot, without port")?;
+    Some(spec.clone())
 }
 
 fn association(spec: &AssociationSpec, reader: &mut Reader<'_>) -> Option<Association> {

@@ -6,6 +6,7 @@ mod apply;
 mod cases;
 mod changes;
 mod conflict;
+mod display;
 mod distribution;
 mod fence;
 mod fixture;

@@ -26,7 +26,7 @@ use fiorino_proto::{
 use fiorino_tenant::{
     Context, Environment, MIGRATIONS, Pools,
     configuration::{Apply, Wake},
-    notices::Notices,
+    notices::{Display, Notices},
     positions::Positions,
     receipts::Receipts,
 };
@@ -66,6 +66,7 @@ pub(crate) struct Money {
 pub(crate) struct Replica {
     pub(crate) positions: Positions,
     pub(crate) notices: Notices,
+    pub(crate) display: Display,
     pub(crate) receipts: Receipts,
 }
 
@@ -95,7 +96,13 @@ impl Money {
         let database = Parts::get().migrated("tenant", &MIGRATIONS).await.unwrap();
         let (clock, time) = Clock::manual(START.parse().unwrap());
         let pool = database.pool.clone();
-        let pools = Pools { verify: pool.clone(), receipts: pool.clone(), batch: pool.clone(), config: pool.clone() };
+        let pools = Pools {
+            verify: pool.clone(),
+            receipts: pool.clone(),
+            batch: pool.clone(),
+            config: pool.clone(),
+            display: pool.clone(),
+        };
         let context = Context { platform: PLATFORM.into(), environment: Environment::Uat, clock: clock.clone(), pools };
         let apply = Apply::new(context, Wake::default(), Vec::new(), CancellationToken::new());
         let lease = AcquireFenceRequest { lease_uid: "lease".into(), lease_transitions: 1, platform: PLATFORM.into() };
@@ -230,6 +237,7 @@ impl Replica {
         Self {
             positions: Positions::new(pool.clone(), environment.clone(), clock.clone()),
             notices: Notices::new(pool.clone(), environment.clone(), clock.clone()),
+            display: Display::new(pool.clone(), environment.clone(), clock.clone()),
             receipts: Receipts::new(pool.clone(), environment, clock.clone(), Waker::default()),
         }
     }

@@ -6,6 +6,7 @@
 mod distribution;
 mod inbox;
 mod manifests;
+mod portal;
 mod quiet;
 mod spine;
 mod tidy;

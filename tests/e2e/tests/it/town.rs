@@ -18,6 +18,9 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 /// Long enough for a busy machine; a broken system is found by the assertion, not by the clock.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Where the portal shows the municipality; each world has its own portal.
+pub(crate) const HOSTNAME: &str = "roccafiorina.localhost";
+
 const SUBSCRIPTION_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// Names and numbers that no other test uses.
@@ -116,6 +119,8 @@ spec:
       segregationCode: "12"
   profiles:
     - {{name: comune-standard, revision: 1}}
+  portal:
+    hostnames: [{HOSTNAME}]
 ---
 apiVersion: fiorino.dev/v1alpha1
 kind: Iban
