@@ -4,12 +4,16 @@
 use std::{path::Path, time::Duration};
 
 use fiorino_domain::notice::{AuxDigit, Base, NoticeNumber, SegregationCode};
-use fiorino_proto::notices::v1::{NoticeState, ShownNotice};
+use fiorino_proto::{
+    config::v1::LifecyclePhase,
+    notices::v1::{NoticeState, ShownNotice},
+};
+use fiorino_test_support::eventually;
 use serde_json::{Value, json};
 use tokio::{process::Command, time::timeout};
 use tonic::Code;
 
-use crate::support::{Answer, HOST_OF_TOWN, NUMBER, Portal, TOWN, World, lookup, notice};
+use crate::support::{Answer, HOST_OF_TOWN, NUMBER, Portal, SOON, TOWN, World, institution, lookup, notice};
 
 /// The browser has to start, and looks at each page several times.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -72,6 +76,19 @@ async fn every_page_is_accessible_by_keyboard_small_and_without_script() {
     for (base, (name, notice)) in (1..).zip(states) {
         world.tenant.script().notices.insert((TOWN.into(), number(base)), notice);
         pages.push(case(&portal, HOST_OF_TOWN, name, &lookup(&number(base), TOWN)));
+    }
+    for (code, host, phase) in [
+        ("00488410010", "chiuso.localhost", LifecyclePhase::Closed),
+        ("15376371009", "prova.localhost", LifecyclePhase::Testing),
+    ] {
+        let resource = institution(code, "Unione dei comuni montani della Valdarda superiore", phase, &[host]);
+        world.tenant.configure(|script| script.add(resource));
+        let shown = async || match portal.get_at(host, "/", &[]).await.status {
+            200 => Ok(()),
+            status => Err(status),
+        };
+        eventually(SOON, shown).await.unwrap();
+        pages.push(case(&portal, host, host, "/"));
     }
     let way = json!({"home": format!("http://{HOST_OF_TOWN}:{}/", portal.address.port()), "number": NUMBER, "doubtful": "312000000000471178"});
     assert_eq!(problems(&json!({"pages": pages, "way": way})).await, Vec::<String>::new());

@@ -80,6 +80,10 @@ async function narrow(context, { name, url }) {
       .map((element) => element.outerHTML.slice(0, 80)),
   }));
   if (scrolls > 320) complain(name, `is ${scrolls} pixels wide at 320: ${beyond.join(" | ")}`);
+  const bursting = await page.evaluate(() => [...document.querySelectorAll("main *")]
+    .filter((element) => getComputedStyle(element).display !== "inline" && element.scrollWidth > element.clientWidth + 1)
+    .filter((element) => element.clientWidth > 0).map((element) => element.outerHTML.slice(0, 80)));
+  for (const element of bursting) complain(name, `holds more than fits at 320: ${element}`);
   const small = await page.evaluate(() => [...document.querySelectorAll("button, input")]
     .filter((control) => control.getBoundingClientRect().height < 40).map((control) => control.outerHTML));
   for (const control of small) complain(name, `is too small for a finger: ${control}`);
