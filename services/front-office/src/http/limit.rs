@@ -16,7 +16,7 @@ use ipnet::IpNet;
 
 /// Pages without a notice are cheap: so many times the number of notices.
 const PAGES_PER_LOOKUP: u32 = 10;
-/// Addresses that are remembered. Beyond it all share one account, so that a flood from many addresses fills no memory.
+/// Addresses that are remembered. Beyond it all share one allowance, so that a flood from many addresses fills no memory.
 const ADDRESSES_MAX: usize = 100_000;
 /// How often who has not asked for a while is forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
@@ -38,16 +38,16 @@ pub(crate) struct TooOften {
     pub(crate) seconds: u64,
 }
 
-/// The accounts of all addresses.
+/// What each address may still ask.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    pages: Accounts,
-    lookups: Accounts,
+    pages: Allowances,
+    lookups: Allowances,
     trusted: Vec<IpNet>,
     clock: DefaultClock,
 }
 
-type Accounts = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
+type Allowances = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
 
 // === impl Limits ===
 
@@ -79,29 +79,29 @@ impl Limits {
         visitor
     }
 
-    /// Takes one from the visitor's account.
+    /// Takes one from the visitor's allowance.
     ///
     /// # Errors
     /// It is empty.
     pub(crate) fn take(&self, kind: Kind, visitor: IpAddr) -> Result<(), TooOften> {
-        let accounts = match kind {
+        let allowances = match kind {
             Kind::Page => &self.pages,
             Kind::Lookup => &self.lookups,
         };
-        let account = if accounts.len() < ADDRESSES_MAX { subscriber(visitor) } else { Ipv6Addr::UNSPECIFIED.into() };
-        accounts.check_key(&account).map_err(|until| {
+        let sharer = if allowances.len() < ADDRESSES_MAX { subscriber(visitor) } else { Ipv6Addr::UNSPECIFIED.into() };
+        allowances.check_key(&sharer).map_err(|until| {
             let wait = until.wait_time_from(self.clock.now());
             TooOften { seconds: wait.as_secs() + 1 }
         })
     }
 
-    /// Forgets, for ever, whoever has a full account again.
+    /// Forgets, for ever, whoever has his whole allowance again.
     pub(crate) async fn forget(&self) {
         loop {
             tokio::time::sleep(FORGET_EVERY).await;
-            for accounts in [&self.pages, &self.lookups] {
-                accounts.retain_recent();
-                accounts.shrink_to_fit();
+            for allowances in [&self.pages, &self.lookups] {
+                allowances.retain_recent();
+                allowances.shrink_to_fit();
             }
         }
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn each_address_has_its_own_account_and_is_told_when_to_come_again() {
+    fn each_address_has_its_own_allowance_and_is_told_when_to_come_again() {
         let limits = limits(2);
         let [one, other] = ["203.0.113.1", "203.0.113.2"].map(|address| address.parse().unwrap());
         limits.take(Kind::Lookup, one).unwrap();

@@ -85,7 +85,7 @@ async fn every_page_is_accessible_by_keyboard_small_and_without_script() {
         world.tenant.configure(|script| script.add(resource));
         let shown = async || match portal.get_at(host, "/", &[]).await.status {
             200 => Ok(()),
-            status => Err(status),
+            other => Err(other),
         };
         eventually(SOON, shown).await.unwrap();
         pages.push(case(&portal, host, host, "/"));

@@ -30,7 +30,7 @@ async fn an_address_looks_up_so_many_notices_in_a_minute() {
     assert_eq!(from("203.0.113.2", &lookup(NUMBER, TOWN)).await.status, 200);
 }
 
-/// Who is not behind a proxy of ours gets no new account by writing a header.
+/// Who is not behind a proxy of ours gets no new allowance by writing a header.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_header_of_a_stranger_makes_nobody_another() {
     let world = World::start().await;

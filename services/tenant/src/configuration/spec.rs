@@ -239,28 +239,33 @@ fn institution(spec: InstitutionSpec, reader: &mut Reader<'_>) -> Option<Institu
     let phase = reader.field("phase", known(spec.phase));
     let floor_ok = reader.require("nav_floor", spec.nav_floor >= 0, "must not be negative");
     let associations = reader.list("associations", &spec.associations, 50, association);
-    let portal_hostnames = reader.list("portal_hostnames", &spec.portal_hostnames, 16, hostname);
+    let portal_hostnames = hostnames(spec.portal_hostnames, reader);
     let (fiscal_code, legal_name, phase) = (fiscal_code?, legal_name?, phase?);
-    let (office_name, associations, ()) = (office_name?, associations?, floor_ok?);
-    let mut portal_hostnames = portal_hostnames?;
-    portal_hostnames.sort_unstable();
-    portal_hostnames.dedup();
+    let (office_name, associations, portal_hostnames, ()) = (office_name?, associations?, portal_hostnames?, floor_ok?);
     let nav_floor = spec.nav_floor;
     Some(Institution { fiscal_code, legal_name, office_name, phase, associations, nav_floor, portal_hostnames })
 }
 
-/// As the definition of the resource allows it; whoever asks for a page writes it in any case and with a port.
-#[expect(clippy::ptr_arg, reason = "the list holds strings")]
-fn hostname(spec: &String, reader: &mut Reader<'_>) -> Option<String> {
+/// Sorted, without repetition.
+fn hostnames(mut told: Vec<String>, reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    let count = told.len();
+    reader.require("portal_hostnames", count <= 16, &format!("has {count} entries, at most 16 are allowed"))?;
+    for (at, name) in told.iter().enumerate() {
+        let rule = "must be a host name in lower case with at least one dot, without port";
+        reader.require(&format!("portal_hostnames[{at}]"), is_hostname(name), rule)?;
+    }
+    told.sort_unstable();
+    told.dedup();
+    Some(told)
+}
+
+/// As the definition of the resource allows it; whoever asks for a page may write it in any case.
+fn is_hostname(text: &str) -> bool {
     let label = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        let inside = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(inside)
     };
-    let holds = spec.len() <= 253 && spec.contains('.') && spec.split('.').all(label);
-    reader.require("name", holds, "must be a host name in lower case with at least one dot, without port")?;
-    Some(spec.clone())
+    text.len() <= 253 && text.contains('.') && text.split('.').all(label)
 }
 
 fn association(spec: &AssociationSpec, reader: &mut Reader<'_>) -> Option<Association> {
