@@ -141,11 +141,11 @@ async fn a_portal_host_name_belongs_to_one_institution() {
     first.spec.portal_hostnames.push("altro.localhost".into());
     first.generation += 1;
     conflict(&tenant.apply(&first).await.unwrap(), &first.uid());
-    let held: Vec<String> = sqlx::query_scalar("select hostname from portal_hostname order by hostname")
+    let names: Vec<String> = sqlx::query_scalar("select hostname from portal_hostname order by hostname")
         .fetch_all(tenant.pool())
         .await
         .unwrap();
-    assert_eq!(held, ["altro.localhost", "comune.localhost", "www.comune.localhost"]);
+    assert_eq!(names, ["altro.localhost", "comune.localhost", "www.comune.localhost"]);
 }
 
 #[tokio::test]
