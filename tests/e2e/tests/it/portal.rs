@@ -3,6 +3,7 @@
 use anyhow::ensure;
 use fiorino_test_support::eventually;
 use reqwest::header::HOST;
+use serde_json::json;
 
 use crate::town::{HOSTNAME, PATIENCE, Town};
 
@@ -31,11 +32,12 @@ async fn a_debt_is_seen_while_it_is_open_attempted_and_paid() {
     assert!(!open.contains("Mario Rossi") && !open.contains("RSSMRA80A01H501U"), "the debtor is shown: {open}");
     assert!(!open.contains("in corso"), "{open}");
 
-    town.simulator("psp/activate", &town.notice(&notice)).await.unwrap();
+    let activated = town.simulator("psp/activate", &town.notice(&notice)).await.unwrap();
     let attempted = shown().await;
     assert!(attempted.contains("Pagamento in corso fino alle "), "{attempted}");
 
-    town.simulator("psp/pay", &town.notice(&notice)).await.unwrap();
+    let outcome = json!({"paymentToken": activated["paymentToken"], "outcome": "OK"});
+    town.simulator("psp/outcome", &outcome).await.unwrap();
     let paid = async || {
         let shown = page(&town, &path).await?;
         ensure!(shown.contains("Pagato") && !shown.contains("in corso") && !shown.contains("Dove puoi"), "{shown}");
