@@ -10,6 +10,7 @@ const PROTOS: &[&str] = &[
     "fiorino/config/v1/readback.proto",
     "fiorino/config/v1/resources.proto",
     "fiorino/config/v1/stream.proto",
+    "fiorino/notices/v1/display.proto",
     "fiorino/notices/v1/notices.proto",
     "fiorino/payments/v1/payments.proto",
     "fiorino/positions/v1/positions.proto",

@@ -10,11 +10,12 @@ use crate::say;
 use crate::tools;
 
 /// Binaries of the demo.
-const BINARIES: [&str; 6] = [
+const BINARIES: [&str; 7] = [
     "fiorino-operator",
     "fiorino-tenant",
     "fiorino-node-connector",
     "fiorino-reporting",
+    "fiorino-front-office",
     "fiorino-simulator",
     "fiorino-otlp-sink",
 ];

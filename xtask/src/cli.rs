@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cache::Cache;
-use crate::{bench, chaos, crds, demo, servers, test, up};
+use crate::{assets, bench, chaos, crds, demo, servers, test, up};
 
 /// What a person runs to try, test and change Fiorino
 #[derive(Debug, Parser)]
@@ -42,7 +42,9 @@ enum Command {
     /// Starts everything but operator and services, and writes a script that starts each of these, until Ctrl-C
     Servers(Servers),
     /// Writes the custom resource definitions into the chart
-    Crds(Crds),
+    Crds(Generated),
+    /// Makes the style, fonts and icons of the portal from Bootstrap Italia
+    Assets(Generated),
     /// The background process of `up`
     #[command(hide = true)]
     Keep(Installed),
@@ -126,9 +128,9 @@ pub(crate) struct Servers {
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
-/// Options of `crds`.
+/// Options of what writes generated files.
 #[derive(Debug, Args)]
-pub(crate) struct Crds {
+pub(crate) struct Generated {
     /// Write nothing: fail when a file is stale
     #[arg(long)]
     pub(crate) check: bool,
@@ -165,6 +167,7 @@ impl Cli {
             Command::Parts => Box::pin(test::parts(&context)).await,
             Command::Servers(options) => Box::pin(servers::run(&context, &options)).await,
             Command::Crds(options) => crds::run(&context.root, options.check),
+            Command::Assets(options) => Box::pin(assets::run(&context, options.check)).await,
         }
         .map(|()| ExitCode::SUCCESS)
     }

@@ -3,6 +3,7 @@
 mod manifests;
 mod mesh;
 mod pagopa;
+mod portal;
 mod steps;
 mod story;
 mod trace;
@@ -12,12 +13,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Context, Demo};
 use crate::installation::Installation;
-use crate::report::{Institution, Report};
+use crate::report::Report;
 use crate::tools::{self, Purpose};
 use crate::up::Claim;
 use crate::{cargo, say};
 
 use steps::Steps;
+pub(crate) use story::Told;
 
 /// Runs the demo in the foreground.
 pub(crate) async fn run(context: &Context, options: &Demo) -> Result<()> {
@@ -25,11 +27,11 @@ pub(crate) async fn run(context: &Context, options: &Demo) -> Result<()> {
     if let Some(report) = &options.installed.report {
         fs_err::remove_file(report).or_else(absent)?;
     }
-    let (installation, institution, steps) = tokio::select! {
+    let (installation, told, steps) = tokio::select! {
         done = Box::pin(play(context, options)) => done?,
         () = told_to_end() => anyhow::bail!("interrupted"),
     };
-    let report = Report::of(&installation, institution, steps.done())?;
+    let report = Report::of(&installation, told, steps.done())?;
     if let Some(path) = &options.installed.report {
         report.write(path)?;
     }
@@ -43,7 +45,7 @@ pub(crate) async fn run(context: &Context, options: &Demo) -> Result<()> {
 }
 
 /// Starts everything and tells the story; when a step fails, everything ends and the logs stay.
-async fn play(context: &Context, options: &Demo) -> Result<(Installation, Institution, Steps)> {
+async fn play(context: &Context, options: &Demo) -> Result<(Installation, Told, Steps)> {
     let mut steps = Steps::default();
     let tools = steps.run("tools", Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Demo))).await?;
     let binaries = match &options.installed.binaries {
@@ -52,7 +54,7 @@ async fn play(context: &Context, options: &Demo) -> Result<(Installation, Instit
     };
     let installation = steps.run("start", Box::pin(Installation::start(&tools, &binaries))).await?;
     match Box::pin(story::tell(context, &installation, &mut steps)).await {
-        Ok(institution) => Ok((installation, institution, steps)),
+        Ok(told) => Ok((installation, told, steps)),
         Err(error) => {
             installation.stop(true).await?;
             Err(error)
@@ -78,6 +80,7 @@ fn card(report: &Report, installation: &Installation) {
     println!("  kubectl     export KUBECONFIG={}; kubectl get payments --all-namespaces", report.kubeconfig.display());
     println!("  traces      {}/zipkin/", report.traces_url);
     println!("  logs        {}/*.log", logs.display());
+    println!("  portal      {}", report.portal_url);
     println!("  node        {}/node/v1/{}", report.node_urls.join(" and "), report.institution.station);
     println!("  simulator   {}", report.simulator_url);
     println!("  gRPC        {} (tenant), {} (reporting)", report.tenant_grpc, report.reporting_grpc);

@@ -7,6 +7,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks")]
 
+mod assets;
 mod bench;
 mod cache;
 mod cargo;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use fiorino_rig::certs::Identity;
 use serde::{Deserialize, Serialize};
 
+use crate::demo::Told;
 use crate::installation::Installation;
 
 /// The file's content.
@@ -24,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) tenant_grpc: String,
     /// Reporting, over mTLS.
     pub(crate) reporting_grpc: String,
+    /// The municipality's portal.
+    pub(crate) portal_url: String,
     /// The simulated node and PSP.
     pub(crate) simulator_url: String,
     /// The trace viewer.
@@ -99,7 +102,7 @@ pub(crate) struct RunningProcess {
 
 impl Report {
     /// The report of what runs now.
-    pub(crate) fn of(installation: &Installation, institution: Institution, steps: Vec<Step>) -> Result<Self> {
+    pub(crate) fn of(installation: &Installation, told: Told, steps: Vec<Step>) -> Result<Self> {
         let world = installation.world.addresses();
         let mesh = installation.world.mesh();
         let processes = installation.processes().into_iter().map(|(name, pid)| {
@@ -112,12 +115,13 @@ impl Report {
             node_mtls_url: world.node_mtls_urls.first().cloned().context("no node-connector")?,
             tenant_grpc: world.tenant_grpc.clone(),
             reporting_grpc: world.reporting_grpc.clone(),
+            portal_url: told.portal_url,
             simulator_url: world.simulator_url.clone(),
             traces_url: installation.zipkin.url.clone(),
             database_urls: world.database_urls.clone(),
             kafka: world.kafka_brokers.clone(),
             clients: Clients { node: mesh.node_client().into(), dev: mesh.identity("dev").into() },
-            institution,
+            institution: told.institution,
             steps,
             processes: processes.collect::<Result<_>>()?,
         })
@@ -172,6 +176,7 @@ mod tests {
             node_mtls_url: text(),
             tenant_grpc: text(),
             reporting_grpc: text(),
+            portal_url: text(),
             simulator_url: text(),
             traces_url: text(),
             database_urls: BTreeMap::from([("<service>".to_owned(), text())]),

@@ -11,7 +11,7 @@ use crate::test::until_interrupted;
 use crate::tools::{self, Purpose};
 
 /// What is left to others: there is a script for each.
-const OUTSIDE: [&str; 4] = ["tenant", "node-connector-1", "reporting", "operator"];
+const OUTSIDE: [&str; 5] = ["tenant", "node-connector-1", "reporting", "front-office", "operator"];
 
 /// Starts them and writes the scripts, until Ctrl-C.
 pub(crate) async fn run(context: &Context, options: &Servers) -> Result<()> {
@@ -50,6 +50,7 @@ async fn serve(context: &Context, options: &Servers) -> Result<()> {
     println!("  simulator   {}", addresses.simulator_url);
     println!("  traces      {}/zipkin/", zipkin.url);
     println!("  node        {}", addresses.node_urls.join(", "));
+    println!("  portal      http://<host name of an institution>:{}", addresses.portal_port);
     println!("  scripts     {}/*.sh", options.dir.display());
     say::line("  Ctrl-C ends them");
     std::future::pending().await

@@ -9,7 +9,7 @@ use crate::cli::{Context, Test};
 use crate::parts::{Mode, Parts, RunDir};
 use crate::run::Run;
 use crate::tools::{self, Purpose, Tools};
-use crate::{cargo, crds, say};
+use crate::{assets, cargo, crds, say};
 
 /// Packages whose tests start the binaries of all others.
 const BLACK_BOX: [&str; 2] = ["fiorino-e2e", "fiorino-chaos"];
@@ -44,6 +44,7 @@ async fn check_and_test(context: &Context, options: &Test) -> Result<()> {
     let tools = Box::pin(tools::ensure(&context.cache, &context.root, Purpose::Test)).await?;
     if checks {
         say::step("custom resource definitions", async { crds::run(&context.root, true) }).await?;
+        say::step("assets of the portal", Box::pin(assets::run(context, true))).await?;
         cargo::check_dependencies(context).await?;
         cargo::check_lints(context).await?;
     }
@@ -105,5 +106,6 @@ pub(crate) fn environment(context: &Context, tools: &Tools, parts: &Parts) -> Ve
     ];
     environment.extend(tools.helm.iter().map(|bin| ("FIORINO_TEST_HELM", text(bin))));
     environment.extend(tools.python.iter().map(|python| ("FIORINO_TEST_PYTHON", text(python))));
+    environment.extend(tools.web.iter().map(|web| ("FIORINO_TEST_WEB", text(web))));
     environment
 }

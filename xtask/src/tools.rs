@@ -1,4 +1,5 @@
-//! What the parts are made of, installed when missing: Debian packages, Kubernetes and helm from Go modules, jars, a Python client.
+//! What the parts are made of, installed when missing: Debian packages, Kubernetes and helm from Go modules, jars, a Python client, what
+//! tests pages of the portal.
 
 mod debian;
 pub(crate) mod deny;
@@ -6,6 +7,7 @@ mod go;
 mod helm;
 mod kubernetes;
 mod maven;
+mod node;
 mod python;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +41,8 @@ pub(crate) struct Tools {
     pub(crate) zipkin: Option<PathBuf>,
     /// A Python that has the SOAP client.
     pub(crate) python: Option<PathBuf>,
+    /// Packages of Node.js that drive a browser.
+    pub(crate) web: Option<PathBuf>,
 }
 
 /// Installs what is missing; with everything there it takes milliseconds.
@@ -56,16 +60,25 @@ pub(crate) async fn ensure(cache: &Cache, root: &Path, purpose: Purpose) -> Resu
     };
     let languages = async {
         let kafka = maven::ensure(cache, &sources.join("kafka"), "copy-dependencies").await?;
-        let (mut zipkin, mut python) = (None, None);
+        let (mut zipkin, mut python, mut web) = (None, None, None);
         match purpose {
             Purpose::Demo => zipkin = Some(maven::ensure(cache, &sources.join("zipkin"), "copy").await?),
-            Purpose::Test => python = Some(python::ensure(cache, &sources.join("python")).await?),
+            Purpose::Test => {
+                python = Some(python::ensure(cache, &sources.join("python")).await?);
+                web = Some(node::ensure(cache, &sources.join("web")).await?);
+            }
         }
-        Ok((kafka, zipkin, python))
+        Ok((kafka, zipkin, python, web))
     };
-    let ((kubernetes, helm), (kafka, zipkin, python)) = tokio::try_join!(binaries, languages)?;
+    let ((kubernetes, helm), (kafka, zipkin, python, web)) = tokio::try_join!(binaries, languages)?;
     let postgres = fiorino_rig::postgres_bin().context("PostgreSQL is not installed")?;
-    Ok(Tools { kubernetes, helm, postgres, kafka, zipkin, python })
+    Ok(Tools { kubernetes, helm, postgres, kafka, zipkin, python, web })
+}
+
+/// What makes the portal's assets: the packages of Node.js alone.
+pub(crate) async fn web(cache: &Cache, root: &Path) -> Result<PathBuf> {
+    debian::ensure(cache, Purpose::Test).await?;
+    node::ensure(cache, &root.join("xtask/tools/web")).await
 }
 
 /// Says what is about to be installed and why.

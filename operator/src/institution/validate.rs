@@ -225,6 +225,7 @@ fn resource(snapshot: &Snapshot) -> Resource {
         nav_floor: spec.nav_floor,
         ipa_code: spec.ipa_code.clone().unwrap_or_default(),
         cbill_code: spec.cbill_code.clone().unwrap_or_default(),
+        portal_hostnames: spec.portal.as_ref().map(|portal| portal.hostnames.clone()).unwrap_or_default(),
     };
     Origin::of(institution).resource(ResourceKind::Institution, &message, &spec.fiscal_code)
 }

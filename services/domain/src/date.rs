@@ -41,6 +41,11 @@ pub fn italian_time(local: DateTime) -> Result<Timestamp> {
     local.to_zoned(ROME.clone()).map(|zoned| zoned.timestamp()).map_err(|_| Error::Year)
 }
 
+/// What clocks in Italy show at this moment: the inverse of [`italian_time`], for whoever reads it.
+pub fn italian_clock(moment: Timestamp) -> DateTime {
+    moment.to_zoned(ROME.clone()).datetime()
+}
+
 // === impl LegalDate ===
 
 impl LegalDate {
@@ -187,6 +192,13 @@ mod tests {
     #[case("2026-03-29T02:30:00", "2026-03-29T01:30:00Z")] // never
     fn times_without_a_zone(#[case] local: DateTime, #[case] moment: Timestamp) {
         assert_eq!(italian_time(local), Ok(moment));
+    }
+
+    #[rstest]
+    #[case("2026-01-15T11:00:00Z", "2026-01-15T12:00:00")]
+    #[case("2026-07-31T22:30:00Z", "2026-08-01T00:30:00")]
+    fn what_clocks_show(#[case] moment: &str, #[case] local: DateTime) {
+        assert_eq!(italian_clock(at(moment)), local);
     }
 
     #[test]

@@ -87,7 +87,8 @@ struct Loaded {
     client: Arc<rustls::ClientConfig>,
 }
 
-/// The name of a verified certificate in the mesh: its first DNS SAN (`operator`, `tenant`, `node-connector`, `reporting`, `dev`).
+/// The name of a verified certificate in the mesh: its first DNS SAN (`operator`, `tenant`, `node-connector`, `reporting`, `front-office`,
+/// `dev`).
 pub fn peer_name(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
     let names = certificate.subject_alternative_name().ok()??;

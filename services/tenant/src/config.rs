@@ -26,7 +26,7 @@ pub struct Options {
         long,
         env = "FIORINO_EXPECTED_SERVICES",
         value_delimiter = ',',
-        default_value = "node-connector,reporting",
+        default_value = "node-connector,reporting,front-office",
         value_name = "NAMES"
     )]
     pub expected_services: Vec<String>,

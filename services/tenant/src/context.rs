@@ -44,6 +44,8 @@ pub struct Pools {
     pub stream: PgPool,
     /// What is on its way to Kafka, and its leases.
     pub relay: PgPool,
+    /// What the portal shows: visitors wait, the node must not.
+    pub display: PgPool,
 }
 
 /// One for a pass of the relay, one for the leases.
@@ -81,6 +83,8 @@ impl Pools {
             acquire_timeout: Duration::from_millis(250),
             statement_timeout: Duration::from_millis(500),
         };
+        // Few: a crowd of visitors is answered later, or not at all. Both attempts of the portal fit into its 2 s.
+        let display = Class { name: "display", max: options.database_pool_max.min(4), ..verify };
         Ok(Self {
             verify: store::connect_class(options, verify)?,
             receipts: store::connect(options, "receipts", options.database_pool_max)?,
@@ -88,12 +92,21 @@ impl Pools {
             config: store::connect(options, "config", options.database_pool_max)?,
             stream: store::connect(options, "stream", options.database_pool_max + LISTENER_CONNECTIONS)?,
             relay: store::connect(options, "relay", RELAY_CONNECTIONS)?,
+            display: store::connect_class(options, display)?,
         })
     }
 
     /// Closes every connection.
     pub async fn close(&self) {
-        let Self { verify, receipts, batch, config, stream, relay } = self;
-        tokio::join!(verify.close(), receipts.close(), batch.close(), config.close(), stream.close(), relay.close());
+        let Self { verify, receipts, batch, config, stream, relay, display } = self;
+        tokio::join!(
+            verify.close(),
+            receipts.close(),
+            batch.close(),
+            config.close(),
+            stream.close(),
+            relay.close(),
+            display.close()
+        );
     }
 }

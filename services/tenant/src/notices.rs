@@ -5,6 +5,7 @@
 
 mod activate;
 mod aftermath;
+mod display;
 mod judge;
 mod read;
 
@@ -18,6 +19,7 @@ use opentelemetry::{KeyValue, metrics::Counter};
 use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
+pub use self::display::Display;
 use self::{
     activate::Answer,
     aftermath::{Aftermath, Note},
@@ -41,6 +43,9 @@ pub struct Notices {
 
 /// The statement of `VerifyMany`, for whoever wants to see its plan.
 pub const VERIFY_STATEMENT: &str = read::SUMMARY;
+
+/// The statement of `ShowNotice`, likewise.
+pub const DISPLAY_STATEMENT: &str = read::DISPLAY;
 
 // === impl Notices ===
 

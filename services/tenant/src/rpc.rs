@@ -4,6 +4,7 @@ use fiorino_kit::rpc::Allow;
 
 const OPERATOR: &[&str] = &["operator"];
 const CONNECTOR: &[&str] = &["node-connector"];
+const FRONT_OFFICE: &[&str] = &["front-office"];
 const DEV: &[&str] = &["dev"];
 
 macro_rules! allow {
@@ -20,7 +21,8 @@ pub static ALLOWED: &[Allow] = allow! {
     "/fiorino.config.v1.ConfigRead/ListInstitutions" => &["operator", "dev"],
     "/fiorino.config.v1.ConfigRead/ResolveAddressee" => &["operator", "node-connector", "dev"],
     "/fiorino.config.v1.ConfigReadback/RecordReadback" => CONNECTOR,
-    "/fiorino.config.v1.ConfigStream/Stream" => &["node-connector", "reporting"],
+    "/fiorino.config.v1.ConfigStream/Stream" => &["node-connector", "reporting", "front-office"],
+    "/fiorino.notices.v1.Display/ShowNotice" => FRONT_OFFICE,
     "/fiorino.notices.v1.Notices/ActivateMany" => CONNECTOR,
     "/fiorino.notices.v1.Notices/VerifyMany" => CONNECTOR,
     "/fiorino.positions.v1.Positions/CancelPosition" => DEV,

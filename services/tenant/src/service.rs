@@ -16,7 +16,7 @@ use fiorino_proto::{
         config_apply_server::ConfigApplyServer, config_read_server::ConfigReadServer,
         config_readback_server::ConfigReadbackServer, config_stream_server::ConfigStreamServer,
     },
-    notices::v1::notices_server::NoticesServer,
+    notices::v1::{display_server::DisplayServer, notices_server::NoticesServer},
     positions::v1::positions_server::PositionsServer,
     receipts::v1::receipts_server::ReceiptsServer,
     topics,
@@ -30,7 +30,7 @@ use crate::{
     config::Options,
     configuration::{Apply, Read, Readback, Stream, Wake},
     context::Context,
-    notices::Notices,
+    notices::{Display, Notices},
     positions::Positions,
     receipts::Receipts,
     rpc::ALLOWED,
@@ -158,6 +158,7 @@ fn server(
     let Context { environment, clock, pools, .. } = context;
     let environment = environment.as_str().to_owned();
     let notices = Notices::new(pools.verify.clone(), environment.clone(), clock.clone());
+    let display = Display::new(pools.display.clone(), environment.clone(), clock.clone());
     let positions = Positions::new(pools.batch.clone(), environment.clone(), clock.clone());
     let receipts = Receipts::new(pools.receipts.clone(), environment, clock.clone(), relay.waker());
     let apply = Apply::new(context.clone(), wake.clone(), options.expected_services.clone(), token.clone());
@@ -171,6 +172,7 @@ fn server(
         .add(ConfigStreamServer::new(stream).max_decoding_message_size(MESSAGE_MAX))
         .add(ConfigReadbackServer::new(readback).max_decoding_message_size(MESSAGE_MAX))
         .add(NoticesServer::new(notices).max_decoding_message_size(MESSAGE_MAX))
+        .add(DisplayServer::new(display).max_decoding_message_size(MESSAGE_MAX))
         .add(PositionsServer::new(positions).max_decoding_message_size(MESSAGE_MAX))
         .add(ReceiptsServer::new(receipts).max_decoding_message_size(MESSAGE_MAX))
 }

@@ -66,7 +66,12 @@ impl Node {
             primitive_version: 2,
             enabled: true,
         };
-        Ok(Self { client: StationClient::new(None)?, replicas: urls.iter().map(station).collect(), names, ledger })
+        Ok(Self {
+            client: StationClient::new(&fiorino_simulator::Options::default())?,
+            replicas: urls.iter().map(station).collect(),
+            names,
+            ledger,
+        })
     }
 
     /// Where everything is noted.

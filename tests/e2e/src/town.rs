@@ -74,6 +74,11 @@ impl Names {
         Self { namespace, fiscal_code, segregation_code: "13".to_owned(), ..self.clone() }
     }
 
+    /// Where the portal shows the municipality.
+    pub fn hostname(&self) -> String {
+        format!("{}.localhost", self.namespace)
+    }
+
     /// Broker, station and catalogue, as the intermediary writes them.
     pub fn platform_manifest(&self, platform: &str, simulator: &str) -> String {
         let Self { broker, station, primitive_version, .. } = self;
@@ -117,6 +122,7 @@ spec:
 
     /// The municipality, as the onboarding officer writes it.
     pub fn town_manifest(&self, platform: &str, legal_name: &str) -> String {
+        let hostname = self.hostname();
         let Self { namespace, fiscal_code, segregation_code, iban, .. } = self;
         format!(
             r#"
@@ -138,6 +144,8 @@ spec:
       segregationCode: "{segregation_code}"
   profiles:
     - {{name: comune-standard, revision: 1}}
+  portal:
+    hostnames: [{hostname}]
 ---
 apiVersion: fiorino.dev/v1alpha1
 kind: Iban

@@ -10,7 +10,7 @@ use rcgen::{
 use tempfile::TempDir;
 
 /// Who has a certificate of the mesh; the name is its first DNS SAN. `dev` is the person at the keyboard.
-pub const MESH: [&str; 5] = ["operator", "tenant", "node-connector", "reporting", "dev"];
+pub const MESH: [&str; 6] = ["operator", "tenant", "node-connector", "reporting", "front-office", "dev"];
 
 /// An authority that signs leaves.
 pub struct Authority {

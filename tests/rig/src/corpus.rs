@@ -70,6 +70,14 @@ pub fn kubernetes_bin() -> Result<PathBuf> {
         .into())
 }
 
+/// The directory with the `node_modules` of xtask/tools/web: what drives a browser.
+///
+/// # Errors
+/// When `cargo xtask test` did not say where it is.
+pub fn web() -> Result<PathBuf> {
+    Ok(variable("FIORINO_TEST_WEB").context("FIORINO_TEST_WEB is not set: run `cargo xtask test`")?.into())
+}
+
 /// A variable that `cargo xtask test` sets; an empty one is none.
 #[expect(clippy::disallowed_methods, reason = "tests have no command line: the environment is their configuration")]
 pub fn variable(name: &str) -> Option<String> {

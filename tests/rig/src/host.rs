@@ -2,6 +2,12 @@
 
 use std::path::PathBuf;
 
+/// The browser that Debian calls `chromium`.
+pub fn chromium() -> Option<PathBuf> {
+    let path = PathBuf::from("/usr/bin/chromium");
+    path.is_file().then_some(path)
+}
+
 /// The programs of the newest PostgreSQL, where Debian puts them: off the path.
 pub fn postgres_bin() -> Option<PathBuf> {
     let versions = fs_err::read_dir("/usr/lib/postgresql").ok()?;

@@ -10,8 +10,8 @@ mod process;
 pub mod proxy;
 pub mod servers;
 
-pub use corpus::{binary, contracts, helm_bin, kubernetes_bin, python, samples, variable, workspace_root};
-pub use host::postgres_bin;
+pub use corpus::{binary, contracts, helm_bin, kubernetes_bin, python, samples, variable, web, workspace_root};
+pub use host::{chromium, postgres_bin};
 pub use kubernetes::Kubernetes;
 pub use poll::eventually;
 pub use ports::free_port;

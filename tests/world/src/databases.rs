@@ -9,7 +9,7 @@ use crate::Options;
 use crate::command::run;
 
 /// Services that keep something.
-pub const SERVICES_WITH_DATABASE: [&str; 3] = ["tenant", "node-connector", "reporting"];
+pub const SERVICES_WITH_DATABASE: [&str; 4] = ["tenant", "node-connector", "reporting", "front-office"];
 
 /// The URLs of one service's database.
 #[derive(Debug, Clone)]

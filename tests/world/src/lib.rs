@@ -1,4 +1,4 @@
-//! A whole Fiorino as processes: operator, tenant, two node-connectors, reporting, the simulated node and the OTLP sink.
+//! A whole Fiorino as processes: operator, tenant, two node-connectors, reporting, front-office, the simulated node and the OTLP sink.
 //!
 //! ```text
 //! kubectl --> API server (given) <-- operator --> tenant <-- node-connector-1, -2 <-- simulator

@@ -39,6 +39,7 @@ pub(crate) struct Ports {
     pub(crate) simulator: u16,
     pub(crate) tenant: u16,
     reporting: u16,
+    portal: u16,
     pub(crate) node_plain: Vec<u16>,
     node_mtls: Vec<u16>,
 }
@@ -53,13 +54,14 @@ impl Plan<'_> {
         for replica in 0..self.options.node_connectors {
             planned.push(self.node_connector(replica)?);
         }
-        planned.extend([self.reporting()?, self.operator()?]);
+        planned.extend([self.reporting()?, self.front_office()?, self.operator()?]);
         let admin_urls = planned.iter().map(|process| (process.name.clone(), process.base_url())).collect();
         let addresses = Addresses {
             node_urls: self.ways.node_urls(ports),
             node_mtls_urls: ports.node_mtls.iter().map(|port| format!("https://127.0.0.1:{port}")).collect(),
             tenant_grpc: format!("https://{}", loopback(ports.tenant)),
             reporting_grpc: format!("https://127.0.0.1:{}", ports.reporting),
+            portal_port: ports.portal,
             simulator_url: format!("http://127.0.0.1:{}", ports.simulator),
             backoffice_url: format!("http://{}", self.ways.server("node-connector", "backoffice", ports.simulator)),
             otlp_endpoint: format!("http://127.0.0.1:{}", ports.sink),
@@ -102,7 +104,7 @@ impl Plan<'_> {
             flag("listen", loopback(self.ports.tenant)),
             flag("platform", &self.options.platform),
             flag("environment", &self.options.environment),
-            flag("expected-services", "node-connector,reporting"),
+            flag("expected-services", "node-connector,reporting,front-office"),
         ]);
         let spec = self.with_database(self.with_kafka(spec, "tenant"), "tenant", "tenant")?;
         self.in_mesh("tenant", "tenant", spec)
@@ -134,6 +136,16 @@ impl Plan<'_> {
         ]);
         let spec = self.with_database(self.with_kafka(spec, "reporting"), "reporting", "reporting")?;
         self.in_mesh("reporting", "reporting", spec)
+    }
+
+    fn front_office(&self) -> Result<Planned> {
+        let spec = self.spec("front-office", "fiorino-front-office").args([
+            flag("listen", loopback(self.ports.portal)),
+            flag("tenant-endpoints", self.tenant_url("front-office")),
+            flag("replica", "front-office-1"),
+        ]);
+        let spec = self.with_database(spec, "front-office", "front-office")?;
+        self.in_mesh("front-office", "front-office", spec)
     }
 
     fn operator(&self) -> Result<Planned> {
@@ -216,6 +228,7 @@ impl Ports {
             simulator: free_port()?,
             tenant: free_port()?,
             reporting: free_port()?,
+            portal: free_port()?,
             node_plain: several()?,
             node_mtls: several()?,
         })

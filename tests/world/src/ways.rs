@@ -31,14 +31,14 @@ impl Ways {
         for (name, port) in connectors.iter().zip(&ports.node_plain) {
             ways.add("node", name, local(*port)).await?;
         }
-        for from in connectors.iter().map(String::as_str).chain(["reporting", "operator"]) {
+        for from in connectors.iter().map(String::as_str).chain(["reporting", "front-office", "operator"]) {
             ways.add(from, "tenant", local(ports.tenant)).await?;
         }
-        for from in connectors.iter().map(String::as_str).chain(["tenant", "reporting"]) {
+        for from in connectors.iter().map(String::as_str).chain(["tenant", "reporting", "front-office"]) {
             let (proxy, _) = Proxy::before_url(&options.database_url).await?;
             ways.proxies.insert(way(from, "database"), proxy);
         }
-        for from in connectors.iter().map(String::as_str).chain(["tenant", "reporting", "operator"]) {
+        for from in connectors.iter().map(String::as_str).chain(["tenant", "reporting", "front-office", "operator"]) {
             ways.add(from, "telemetry", local(ports.sink)).await?;
         }
         ways.add("node-connector", "backoffice", local(ports.simulator)).await?;

@@ -29,6 +29,8 @@ pub struct Addresses {
     pub tenant_grpc: String,
     /// Reporting's gRPC, server name `reporting`.
     pub reporting_grpc: String,
+    /// Port of the portal on loopback: `http://<host name of an institution>:<port>`.
+    pub portal_port: u16,
     /// The simulated node: control API and Backoffice external API.
     pub simulator_url: String,
     /// The same as the node-connectors reach its Backoffice external API.

@@ -34,6 +34,8 @@ pub(crate) struct Municipality {
     pub(crate) segregation_code: String,
     /// The account's number.
     pub(crate) iban: String,
+    /// Host name of its portal.
+    pub(crate) hostname: String,
 }
 
 /// The broker's fiscal code, from its manifest.
@@ -106,6 +108,7 @@ pub(crate) async fn municipality(world: &World) -> Result<Municipality> {
         broker: broker(world).await?,
         segregation_code: text(&institution, "/spec/associations/0/segregationCode")?,
         iban: text(&account, "/spec/numbers/0/iban")?,
+        hostname: text(&institution, "/spec/portal/hostnames/0")?,
     })
 }
 

@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use super::manifests::{self, Municipality};
 use super::mesh::{AMOUNT_CENTS, Services};
 use super::pagopa::Pagopa;
+use super::portal;
 use super::steps::Steps;
 use super::trace;
 use crate::cli::Context;
@@ -17,19 +18,34 @@ const SUBSCRIPTION_KEY: &str = "demo-subscription-key-of-the-broker";
 /// A service of the profile in `examples/platform.yaml`.
 const SERVICE: &str = "TARI";
 
-/// Does every step; answers with who can be paid now.
-pub(crate) async fn tell(context: &Context, installation: &Installation, steps: &mut Steps) -> Result<Institution> {
+/// What the story leaves behind.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// Who can be paid now.
+    pub(crate) institution: Institution,
+    /// Where citizens look.
+    pub(crate) portal_url: String,
+}
+
+/// Does every step.
+pub(crate) async fn tell(context: &Context, installation: &Installation, steps: &mut Steps) -> Result<Told> {
     let pagopa = Pagopa::new(&installation.world.addresses().simulator_url)?;
     let municipality = onboard(context, installation, &pagopa, steps).await?;
     let notice = pay(installation, &pagopa, &municipality, steps).await?;
     let page = steps.run("trace from the node's call to reporting", trace::page(&installation.zipkin.url)).await?;
     say::line(&format!("         {page}"));
-    Ok(Institution {
+    let portal_url = format!("http://{}:{}", municipality.hostname, installation.world.addresses().portal_port);
+    let amount = format!("{},{:02}", AMOUNT_CENTS / 100, AMOUNT_CENTS % 100);
+    let looked_up = portal::shows(&portal_url, &municipality.fiscal_code, &notice, &amount);
+    steps.run("that debt on the municipality's portal", looked_up).await?;
+    say::line(&format!("         {portal_url}/avviso?codice={notice}&ente={}", municipality.fiscal_code));
+    let institution = Institution {
         fiscal_code: municipality.fiscal_code,
         station: municipality.station,
         broker: municipality.broker,
         notice,
-    })
+    };
+    Ok(Told { institution, portal_url })
 }
 
 /// From the manifest to `Payable=True`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use fiorino_rig::postgres_bin;
+use fiorino_rig::{chromium, postgres_bin};
 
 use super::{Purpose, announce};
 use crate::cache::Cache;
@@ -61,6 +61,24 @@ const NEEDS: &[Need] = &[
         why: "holds the SOAP client that tests ours",
         purpose: Some(Purpose::Test),
         present: || on_path("python3") && python_has_venv(),
+    },
+    Need {
+        package: "nodejs",
+        why: "makes the portal's style, and drives a browser in the tests",
+        purpose: Some(Purpose::Test),
+        present: || on_path("node"),
+    },
+    Need {
+        package: "npm",
+        why: "fetches Bootstrap Italia and what tests the portal's pages",
+        purpose: Some(Purpose::Test),
+        present: || on_path("npm"),
+    },
+    Need {
+        package: "chromium",
+        why: "shows the portal's pages to the tests",
+        purpose: Some(Purpose::Test),
+        present: || chromium().is_some(),
     },
 ];
 

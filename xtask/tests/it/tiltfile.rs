@@ -39,6 +39,7 @@ fn operator_and_services_are_built_from_their_sources_and_started_after_the_serv
         ("tenant", "services/tenant"),
         ("node-connector-1", "services/node-connector"),
         ("reporting", "services/reporting"),
+        ("front-office", "services/front-office"),
         ("operator", "operator"),
     ] {
         let resource = resources.iter().find(|resource| resource.name == name).unwrap();

@@ -1,6 +1,6 @@
 //! What a bundle changes: pure, from what is stored and what was sent to verdicts and writes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use fiorino_proto::config::v1::{ApplyResult, ResourceKind, ResourceOutcome};
 use jiff::civil::Date;
@@ -23,6 +23,8 @@ pub(super) struct Current {
     pub(super) stations: HashSet<String>,
     /// Numbers of the institution's accounts, by account and first day.
     pub(super) numbers: HashMap<(String, Date), String>,
+    /// Host names that the bundle wants and another institution has: by name, the object that holds it.
+    pub(super) hostnames_of_others: BTreeMap<String, String>,
 }
 
 /// Who holds the identity of the institution.
@@ -84,6 +86,8 @@ enum Verdict {
     Write,
     Stale(String),
     Invalid(String),
+    /// Another institution has what this one wants.
+    Conflict(String),
 }
 
 struct Planner<'a, 'c> {
@@ -167,6 +171,13 @@ impl<'a> Planner<'a, '_> {
         if let Err(reason) = rules {
             return Verdict::Invalid(reason);
         }
+        if let (Spec::Institution(_), Some((hostname, holder))) =
+            (&item.spec, self.current.hostnames_of_others.first_key_value())
+        {
+            return Verdict::Conflict(format!(
+                "the portal host name {hostname} is held by {holder}; choose another, or remove it there first"
+            ));
+        }
         let Some(row) = self.current.rows.get(&item.resource.uid) else { return Verdict::Write };
         let (sent, stored) = (item.resource.generation, row.generation);
         let adopts = item.resource.adopt && !row.adopted;
@@ -203,6 +214,9 @@ impl<'a> Planner<'a, '_> {
         let takes_institution = self.takes_institution();
         let stop = match &self.verdicts[institution.resource.uid.as_str()] {
             Verdict::Stale(_) => Some((ApplyResult::Unchanged, "not applied: the institution's manifest is stale")),
+            Verdict::Conflict(_) => {
+                Some((ApplyResult::Unchanged, "not applied: the bundle is in conflict with another object"))
+            }
             Verdict::Invalid(_) if self.current.holder.is_none() => {
                 Some((ApplyResult::Invalid, "not applied: the institution is not known yet and cannot be applied"))
             }
@@ -230,6 +244,7 @@ impl<'a> Planner<'a, '_> {
             Verdict::Write => (ApplyResult::Applied, ""),
             Verdict::Stale(reason) => (ApplyResult::StaleGeneration, reason.as_str()),
             Verdict::Invalid(reason) => (ApplyResult::Invalid, reason.as_str()),
+            Verdict::Conflict(reason) => (ApplyResult::Conflict, reason.as_str()),
         };
         outcome(item, result, message)
     }

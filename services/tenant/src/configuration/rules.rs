@@ -163,6 +163,7 @@ mod tests {
             phase: LifecyclePhase::Live,
             associations: associations.to_vec(),
             nav_floor,
+            portal_hostnames: Vec::new(),
         };
         check(institution(&spec, &known()), refused);
     }

@@ -46,6 +46,8 @@ pub(super) struct Institution {
     pub(super) phase: LifecyclePhase,
     pub(super) associations: Vec<Association>,
     pub(super) nav_floor: i64,
+    /// Lower case, without repetition.
+    pub(super) portal_hostnames: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,9 +239,33 @@ fn institution(spec: InstitutionSpec, reader: &mut Reader<'_>) -> Option<Institu
     let phase = reader.field("phase", known(spec.phase));
     let floor_ok = reader.require("nav_floor", spec.nav_floor >= 0, "must not be negative");
     let associations = reader.list("associations", &spec.associations, 50, association);
+    let portal_hostnames = hostnames(spec.portal_hostnames, reader);
     let (fiscal_code, legal_name, phase) = (fiscal_code?, legal_name?, phase?);
-    let (office_name, associations, ()) = (office_name?, associations?, floor_ok?);
-    Some(Institution { fiscal_code, legal_name, office_name, phase, associations, nav_floor: spec.nav_floor })
+    let (office_name, associations, portal_hostnames, ()) = (office_name?, associations?, portal_hostnames?, floor_ok?);
+    let nav_floor = spec.nav_floor;
+    Some(Institution { fiscal_code, legal_name, office_name, phase, associations, nav_floor, portal_hostnames })
+}
+
+/// Sorted, without repetition.
+fn hostnames(mut told: Vec<String>, reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    let count = told.len();
+    reader.require("portal_hostnames", count <= 16, &format!("has {count} entries, at most 16 are allowed"))?;
+    for (at, name) in told.iter().enumerate() {
+        let rule = "must be a host name in lower case with at least one dot, without port";
+        reader.require(&format!("portal_hostnames[{at}]"), is_hostname(name), rule)?;
+    }
+    told.sort_unstable();
+    told.dedup();
+    Some(told)
+}
+
+/// As the definition of the resource allows it; whoever asks for a page may write it in any case.
+fn is_hostname(text: &str) -> bool {
+    let label = |label: &str| {
+        let inside = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(inside)
+    };
+    text.len() <= 253 && text.contains('.') && text.split('.').all(label)
 }
 
 fn association(spec: &AssociationSpec, reader: &mut Reader<'_>) -> Option<Association> {

@@ -116,12 +116,22 @@ pub(super) async fn current(
             .bind(holder.as_ref().map(|holder| holder.institution_id))
             .fetch_all(&mut *conn)
             .await?;
+    let hostnames_of_others: Vec<(String, String)> = sqlx::query_as(
+        "select p.hostname, i.namespace || '/' || i.name
+         from portal_hostname p join institution i using (institution_id)
+         where p.hostname = any($1) and p.institution_id is distinct from $2",
+    )
+    .bind(bundle.institution().map(|spec| &spec.portal_hostnames[..]).unwrap_or_default())
+    .bind(holder.as_ref().map(|holder| holder.institution_id))
+    .fetch_all(&mut *conn)
+    .await?;
     Ok(Current {
         holder,
         numbers: numbers.into_iter().map(|(account, day, iban)| ((account, day.to_jiff()), iban)).collect(),
         rows: rows.into_iter().map(|row| (row.uid.clone(), row)).collect(),
         brokers: HashSet::from_iter(brokers),
         stations: HashSet::from_iter(stations),
+        hostnames_of_others: hostnames_of_others.into_iter().collect(),
     })
 }
 

@@ -43,14 +43,18 @@ pub(super) struct Resolved {
 /// # Errors
 /// Why it cannot be paid.
 pub(super) fn judge(found: &Found, now: Timestamp) -> Result<Payable<'_>, Refusal> {
-    let institution = found.institution.as_ref().ok_or(Refusal::Institution)?;
-    match institution.phase {
-        LifecyclePhase::Testing | LifecyclePhase::Live | LifecyclePhase::Suspended | LifecyclePhase::Leaving => {}
-        LifecyclePhase::Closed | LifecyclePhase::Unspecified => return Err(Refusal::Institution),
-    }
-    if !institution.associated {
+    if !serving(found)?.associated {
         return Err(Refusal::Station);
     }
+    judge_by_any_station(found, now)
+}
+
+/// The same for whoever asks through no station: a visitor of the portal.
+///
+/// # Errors
+/// Why it cannot be paid.
+pub(super) fn judge_by_any_station(found: &Found, now: Timestamp) -> Result<Payable<'_>, Refusal> {
+    let institution = serving(found)?;
     let notice = found.notice.as_ref().ok_or(Refusal::Unknown)?;
     if let Some(refusal) = position::refusal(notice.state, expired(notice.due, notice.expiry, now)) {
         return Err(match refusal {
@@ -62,6 +66,17 @@ pub(super) fn judge(found: &Found, now: Timestamp) -> Result<Payable<'_>, Refusa
     }
     let transfers = notice.transfers.iter().map(|stored| resolve(institution, notice, stored)).collect::<Option<_>>();
     Ok(Payable { institution, notice, transfers: transfers.ok_or(Refusal::NoAccount)? })
+}
+
+/// The institution, unless it is closed.
+fn serving(found: &Found) -> Result<&Institution, Refusal> {
+    let institution = found.institution.as_ref().ok_or(Refusal::Institution)?;
+    match institution.phase {
+        LifecyclePhase::Testing | LifecyclePhase::Live | LifecyclePhase::Suspended | LifecyclePhase::Leaving => {
+            Ok(institution)
+        }
+        LifecyclePhase::Closed | LifecyclePhase::Unspecified => Err(Refusal::Institution),
+    }
 }
 
 /// Each transfer goes to the number that its account has today, the issuer's as those of others.

@@ -12,7 +12,7 @@ use fiorino_domain::{
 };
 use fiorino_kit::store;
 use fiorino_proto::{config::v1::LifecyclePhase, notices::v1::NoticeRef};
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use jiff_sqlx::ToSqlx as _;
 use serde::Deserialize;
 use sqlx::{FromRow, PgConnection, Row as _, postgres::PgRow, types::Json};
@@ -82,19 +82,18 @@ pub(super) enum Wanted {
     All,
 }
 
-/// The statement; `$debtor` is what it reads of the debtor. Each `limit 1` leaves the planner one way, whatever it believes of the
+/// The statement; `$more` is what else it reads of the notice. Each `limit 1` leaves the planner one way, whatever it believes of the
 /// tables: a look-up by key per notice.
 macro_rules! statement {
-    ($debtor:literal) => {
+    ($more:literal) => {
         concat!(
             "select asked.place, i.institution_id, i.fiscal_code, i.phase, i.legal_name, i.office_name, i.config_seq,
                  i.node_connected_at is not null as node_connected,
                  station.associated is not null as associated,
                  n.nav, n.state, n.version, n.amount_cents, n.due_date, n.issued_on, n.expiry_policy, n.description, n.account,
                  n.transfers, number.iban, number.postal, shared.others, ",
-            $debtor,
-            " as debtor
-             from unnest($2::text[], $3::text[], $4::text[]) with ordinality as asked (fiscal_code, nav, station_id, place)
+            $more,
+            " from unnest($2::text[], $3::text[], $4::text[]) with ordinality as asked (fiscal_code, nav, station_id, place)
              left join lateral (
                  select * from institution i where i.environment = $1 and i.fiscal_code = asked.fiscal_code limit 1
              ) i on true
@@ -121,9 +120,16 @@ macro_rules! statement {
 }
 
 /// Verify: reads, locks nothing.
-pub(super) const SUMMARY: &str = statement!("null::jsonb");
+pub(super) const SUMMARY: &str = statement!("null::jsonb as debtor");
 
 const ALL: &str = statement!("n.debtor");
+
+/// Display: never the debtor, but the latest attempt to pay.
+pub(super) const DISPLAY: &str = statement!(
+    "null::jsonb as debtor,
+     (select a.activated_at from activation a
+      where a.institution_id = n.institution_id and a.nav = n.nav order by a.activated_at desc limit 1) as attempted_at"
+);
 
 /// What is known of the notices, in the order in which they are asked for.
 ///
@@ -141,18 +147,28 @@ pub(super) async fn read<'a>(
         Wanted::Summary => (SUMMARY, store::span("verify notices")),
         Wanted::All => (ALL, store::span("read notices to activate")),
     };
-    let rows = sqlx::query(statement)
-        .bind(environment)
-        .bind(&asked.institutions)
-        .bind(&asked.navs)
-        .bind(&asked.stations)
-        .bind(today.to_sqlx())
-        .fetch_all(connection)
-        .instrument(span)
-        .await?;
+    let rows = asked.rows(connection, statement, environment, today).instrument(span).await?;
     let mut found: HashMap<i64, Found> =
         rows.iter().map(|row| Ok((row.try_get("place")?, Found::from_row(row)?))).collect::<sqlx::Result<_>>()?;
     Ok((1..).take(asked.navs.len()).map(|place| found.remove(&place).unwrap_or_default()).collect())
+}
+
+/// What is known of one notice, and when somebody last began to pay it.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn read_for_display(
+    connection: &mut PgConnection,
+    environment: &str,
+    notice: &NoticeRef,
+    today: Date,
+) -> sqlx::Result<(Found, Option<Timestamp>)> {
+    let asked = Asked::of(std::iter::once(notice));
+    let span = store::span("show notice");
+    let rows = asked.rows(connection, DISPLAY, environment, today).instrument(span).await?;
+    let Some(row) = rows.first() else { return Ok((Found::default(), None)) };
+    let attempted_at: Option<jiff_sqlx::Timestamp> = row.try_get("attempted_at")?;
+    Ok((Found::from_row(row)?, attempted_at.map(jiff_sqlx::Timestamp::to_jiff)))
 }
 
 /// Keeps the notices as they are until the transaction ends: whoever wishes to change one waits, and then sees the activation.
@@ -201,6 +217,23 @@ impl<'a> Asked<'a> {
             asked.stations.push(storable(station_id));
         }
         asked
+    }
+
+    async fn rows(
+        &self,
+        connection: &mut PgConnection,
+        statement: &'static str,
+        environment: &str,
+        today: Date,
+    ) -> sqlx::Result<Vec<PgRow>> {
+        sqlx::query(statement)
+            .bind(environment)
+            .bind(&self.institutions)
+            .bind(&self.navs)
+            .bind(&self.stations)
+            .bind(today.to_sqlx())
+            .fetch_all(connection)
+            .await
     }
 }
 

@@ -131,3 +131,42 @@ async fn a_child_does_not_take_the_place_of_a_kept_or_an_equal_one() {
     let message = conflict(&tenant.apply_bundle(bundle).await.unwrap(), "twin");
     assert!(message.contains(&format!("{}/posta", twins.namespace)), "{message}");
 }
+
+#[tokio::test]
+async fn a_portal_host_name_belongs_to_one_institution() {
+    let tenant = Tenant::start().await;
+    let mut first = Manifest::new();
+    first.spec.portal_hostnames = vec!["comune.localhost".into(), "www.comune.localhost".into()];
+    tenant.applied(&first).await;
+    let head = tenant.head().await;
+    let mut second = Manifest::new();
+    second.spec.portal_hostnames = vec!["altro.localhost".into(), "www.comune.localhost".into()];
+    let message = conflict(&tenant.apply(&second).await.unwrap(), &second.uid());
+    let holder = format!("www.comune.localhost is held by {}/comune", first.namespace);
+    assert!(message.contains(&holder) && message.contains("remove it there"), "{message}");
+    assert_eq!(tenant.head().await, head, "nothing was written");
+    // Given up by the one, it is free for the other, and back it cannot come.
+    first.spec.portal_hostnames.pop();
+    first.generation += 1;
+    tenant.applied(&first).await;
+    tenant.applied(&second).await;
+    first.spec.portal_hostnames.push("altro.localhost".into());
+    first.generation += 1;
+    conflict(&tenant.apply(&first).await.unwrap(), &first.uid());
+    let names: Vec<String> = sqlx::query_scalar("select hostname from portal_hostname order by hostname")
+        .fetch_all(tenant.pool())
+        .await
+        .unwrap();
+    assert_eq!(names, ["altro.localhost", "comune.localhost", "www.comune.localhost"]);
+}
+
+#[tokio::test]
+async fn a_portal_host_name_is_one() {
+    let tenant = Tenant::start().await;
+    let mut manifest = Manifest::new();
+    for wrong in ["localhost", "Comune.localhost", "comune.localhost:8080", "comune..localhost", "-a.localhost", ""] {
+        manifest.spec.portal_hostnames = vec![wrong.into()];
+        let told = format!("{:?}", tenant.apply(&manifest).await);
+        assert!(told.contains("portal_hostnames[0]"), "{wrong}: {told}");
+    }
+}

@@ -23,7 +23,7 @@ use crate::{
 async fn distribution(tenant: &Tenant, manifest: &Manifest) -> ServiceDistribution {
     let status = tenant.status(manifest.fiscal_code()).await;
     let services: Vec<_> = status.distribution.iter().map(|one| one.service.as_str()).collect();
-    assert_eq!(services, ["node-connector", "reporting"]);
+    assert_eq!(services, ["node-connector", "reporting", "front-office"]);
     status.distribution.into_iter().next().unwrap()
 }
 

@@ -7,6 +7,7 @@ mod bulkheads;
 mod cases;
 mod changes;
 mod conflict;
+mod display;
 mod distribution;
 mod fence;
 mod fixture;

@@ -26,7 +26,7 @@ use fiorino_proto::{
 use fiorino_tenant::{
     Context, Environment, MIGRATIONS, Pools,
     configuration::{Apply, Wake},
-    notices::Notices,
+    notices::{Display, Notices},
     positions::Positions,
     receipts::Receipts,
 };
@@ -65,6 +65,7 @@ pub(crate) struct Money {
 pub(crate) struct Replica {
     pub(crate) positions: Positions,
     pub(crate) notices: Notices,
+    pub(crate) display: Display,
     pub(crate) receipts: Receipts,
 }
 
@@ -106,6 +107,7 @@ impl Money {
             config: shared(),
             stream: shared(),
             relay: shared(),
+            display: shared(),
         };
         let context = Context {
             platform: PLATFORM.into(),
@@ -255,6 +257,7 @@ impl Replica {
         Self {
             positions: Positions::new(pool.clone(), environment.clone(), clock.clone()),
             notices: Notices::new(pool.clone(), environment.clone(), clock.clone()),
+            display: Display::new(pool.clone(), environment.clone(), clock.clone()),
             receipts: Receipts::new(pool.clone(), environment, clock.clone(), Waker::default()),
         }
     }

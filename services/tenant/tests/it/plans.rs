@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, fmt, sync::Once};
 
-use fiorino_tenant::notices::VERIFY_STATEMENT;
+use fiorino_tenant::notices::{DISPLAY_STATEMENT, VERIFY_STATEMENT};
 use fiorino_test_support::eventually;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -95,6 +95,32 @@ async fn verify_reads_by_key_alone() {
         let conditions = plan.to_string();
         assert!(conditions.contains(account) || conditions.contains(&custom), "{mode}: {plan:#}");
         assert_eq!(plan["Actual Rows"], 64);
+    }
+}
+
+/// What a visitor asks for is read by key too, the latest attempt included.
+#[tokio::test]
+async fn display_reads_by_key_alone() {
+    let money = Money::start().await;
+    let number = filled(&money).await.remove(0);
+    money.activate(&number).await;
+    let many = "insert into activation (institution_id, nav, activated_at, station_id, amount_cents, requested_cents, transfer_type,
+            payment_note, transfers, notice_version, config_seq, recorded_by)
+        select n.institution_id, n.nav, a.activated_at - s * interval '1 second', a.station_id, a.amount_cents, a.requested_cents,
+            a.transfer_type, a.payment_note, a.transfers, a.notice_version, a.config_seq, a.recorded_by
+        from activation a, generate_series(1, 5) s, notice n where n.nav < '399000000000010000'; analyze activation";
+    sqlx::raw_sql(many).execute(money.pool()).await.unwrap();
+    let mut connection = PgConnection::connect(&money.database.url).await.unwrap();
+    let arguments = format!("'Uat', array['{}'], array['{number}'], array[''], '2026-11-24'", money.institution());
+    for mode in ["force_generic_plan", "force_custom_plan"] {
+        let types = "text, text[], text[], text[], date";
+        let plan = plan(&mut connection, mode, types, DISPLAY_STATEMENT, &arguments).await;
+        let nodes = nodes(&plan);
+        assert!(nodes.iter().all(|(node, ..)| node != "Seq Scan" && node != "LockRows"), "{mode}: {plan:#}");
+        for index in ["notice_pkey", "institution_identity", "activation_pkey"] {
+            assert!(nodes.iter().any(|(.., name)| name == index), "{mode}: no {index} in {plan:#}");
+        }
+        assert_eq!(plan["Actual Rows"], 1);
     }
 }
 

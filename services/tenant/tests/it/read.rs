@@ -33,7 +33,7 @@ async fn pages_hold_every_institution_once_in_the_order_of_fiscal_codes() {
     loop {
         let request = ListInstitutionsRequest { page_size: 2, page_token };
         let page = client.list_institutions(request).await.unwrap().into_inner();
-        assert!(page.institutions.iter().all(|one| one.distribution.len() == 2 && one.accounts.len() == 1));
+        assert!(page.institutions.iter().all(|one| one.distribution.len() == 3 && one.accounts.len() == 1));
         found.extend(page.institutions.into_iter().map(|one| one.fiscal_code));
         pages += 1;
         page_token = page.next_page_token;

@@ -35,7 +35,8 @@ impl Raw {
     }
 
     pub(crate) async fn try_open(replica: &Replica, hello: Hello) -> Result<Self, Status> {
-        let name = if hello.service == "reporting" { "reporting" } else { "node-connector" };
+        let own = ["reporting", "front-office"].into_iter().find(|name| *name == hello.service);
+        let name = own.unwrap_or("node-connector");
         let (requests, outbound) = mpsc::channel(8);
         requests.send(StreamRequest { message: Some(Message::Hello(hello)) }).await.unwrap();
         let mut client = ConfigStreamClient::new(replica.channel(name));
@@ -107,6 +108,16 @@ async fn a_new_replica_gets_a_snapshot_of_its_kinds_then_deltas_with_tombstones(
     tenant.applied(&manifest).await;
     let delta = stream.complete().await;
     assert_eq!((delta.up_to_seq, delta.tombstones), (3, vec![account]));
+}
+
+#[tokio::test]
+async fn the_front_office_gets_institutions_and_services_and_no_account() {
+    let tenant = Tenant::start().await;
+    let manifest = Manifest::new();
+    tenant.applied(&manifest).await;
+    let mut stream = Raw::open(&tenant.replica, Hello { service: "front-office".into(), ..hello("a") }).await;
+    let snapshot = stream.complete().await;
+    assert_eq!(uids(&snapshot), BTreeSet::from([manifest.uid().as_str(), &manifest.service_uid("MENSA")]));
 }
 
 #[tokio::test]
@@ -189,7 +200,7 @@ async fn what_is_no_protocol_ends_the_stream_with_the_rule() {
     }
     let nameless = Raw::try_open(&tenant.replica, Hello::default()).await.err().unwrap();
     assert!(violations(&nameless)[0].starts_with("hello.service"), "{nameless:?}");
-    let posing = Hello { service: "front-office".into(), ..hello("a") };
+    let posing = Hello { service: "integration".into(), ..hello("a") };
     let posing = Raw::try_open(&tenant.replica, posing).await.err().unwrap();
     assert_eq!(posing.code(), Code::PermissionDenied, "{posing:?}");
 }

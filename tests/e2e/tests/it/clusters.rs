@@ -42,16 +42,14 @@ impl Clusters {
     }
 }
 
-impl Town {
-    async fn delete(&self, kind: &str, namespace: &str) {
-        let args = ["delete", kind, "--all", "-n", namespace, "--timeout=60s"];
-        self.world.kubectl(&args, "").await.unwrap();
-    }
+async fn delete(town: &Town, kind: &str, namespace: &str) {
+    let args = ["delete", kind, "--all", "-n", namespace, "--timeout=60s"];
+    town.world.kubectl(&args, "").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_cluster_mode_a_namespace_that_goes_takes_no_payment_with_it() {
-    let town = Town::with(|mut options| {
+    let town = Town::with(|mut options, _| {
         options.watch_namespaces.clear();
         options
     })
@@ -69,10 +67,10 @@ async fn in_cluster_mode_a_namespace_that_goes_takes_no_payment_with_it() {
     // What the namespace controller does: the namespace takes nothing new, its objects are deleted kind by kind.
     let namespace = town.names.namespace.as_str();
     town.world.kubectl(&["delete", "namespace", namespace, "--wait=false"], "").await.unwrap();
-    town.delete("ibans", namespace).await;
-    town.delete("paymentservices", namespace).await;
+    delete(&town, "ibans", namespace).await;
+    delete(&town, "paymentservices", namespace).await;
     town.simulator("psp/pay", &town.notice(&notices[0])).await.unwrap();
-    town.delete("creditorinstitutions", namespace).await;
+    delete(&town, "creditorinstitutions", namespace).await;
     let finalized =
         format!("{{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {{\"name\": \"{namespace}\"}}}}");
     let raw = format!("/api/v1/namespaces/{namespace}/finalize");
@@ -94,7 +92,7 @@ async fn in_cluster_mode_a_namespace_that_goes_takes_no_payment_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuilt_cluster_adopts_everything_and_loses_nothing() {
     let mut clusters = Clusters::new().await;
-    let mut town = Town::with(|options| clusters.of(options)).await;
+    let mut town = Town::with(|options, _| clusters.of(options)).await;
     town.apply(&town.names.town_manifest(town.platform(), "Comune di Roccafiorina")).await.unwrap();
     town.register().await;
     let before = town.condition("Payable", "True").await;
@@ -164,7 +162,7 @@ async fn a_rebuilt_cluster_adopts_everything_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_cluster_changes_nothing_until_somebody_says_so() {
     let mut clusters = Clusters::new().await;
-    let mut town = Town::with(|options| clusters.of(options)).await;
+    let mut town = Town::with(|options, _| clusters.of(options)).await;
     let manifest = |name: &str, town: &Town| town.names.town_manifest(town.platform(), name);
     town.apply(&manifest("Comune di Roccafiorina", &town)).await.unwrap();
     town.register().await;

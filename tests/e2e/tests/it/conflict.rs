@@ -7,7 +7,7 @@ use fiorino_e2e::town::{Names, Town};
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_is_stalled_and_takes_over_when_the_first_goes() {
     let other = namespace();
-    let town = Town::with(|options| options.watching(&other)).await;
+    let town = Town::with(|options, _| options.watching(&other)).await;
     town.apply(&town.names.town_manifest(town.platform(), "Comune di Roccafiorina")).await.unwrap();
     town.register().await;
     town.condition("Payable", "True").await;

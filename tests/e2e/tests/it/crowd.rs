@@ -7,7 +7,7 @@ use fiorino_e2e::town::Town;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_institutions_at_once_all_become_ready() {
-    let town = Town::with(|mut options| {
+    let town = Town::with(|mut options, _| {
         options.watch_namespaces.clear();
         options
     })

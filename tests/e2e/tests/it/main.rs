@@ -10,6 +10,7 @@ mod distribution;
 mod inbox;
 mod manifests;
 mod operators;
+mod portal;
 mod profiles;
 mod quiet;
 mod spine;

@@ -12,17 +12,15 @@ fn revision_of(institution: &Value) -> &Value {
     &institution["status"]["services"][0]["profileRevision"]
 }
 
-impl Town {
-    async fn taxonomy_code(&self, notice_number: &str) -> String {
-        let position = self.position(notice_number).await;
-        position.options[0].instalments[0].transfers[0].taxonomy_code.clone()
-    }
+async fn taxonomy_code(town: &Town, notice_number: &str) -> String {
+    let position = town.position(notice_number).await;
+    position.options[0].instalments[0].transfers[0].taxonomy_code.clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revision_changes_those_who_pin_it_and_new_debts_alone() {
     let other = Names { namespace: namespace(), fiscal_code: fiscal_code(), ..Names::new(2) };
-    let town = Town::with(|options| options.watching(&other.namespace)).await;
+    let town = Town::with(|options, _| options.watching(&other.namespace)).await;
     town.apply(&town.names.town_manifest(town.platform(), "Comune di Roccafiorina")).await.unwrap();
     town.register().await;
     town.condition("Payable", "True").await;
@@ -32,7 +30,7 @@ async fn a_revision_changes_those_who_pin_it_and_new_debts_alone() {
     town.apply(&second).await.unwrap();
     town.condition_in(&other.namespace, "Ready", "True").await;
     let old = town.create_debt("old").await;
-    assert_eq!(town.taxonomy_code(&old).await, CODES[0]);
+    assert_eq!(taxonomy_code(&town, &old).await, CODES[0]);
     let unchanged = "select config_seq from institution order by institution_id desc limit 1";
     let sequence: i64 = town.in_tenant(unchanged).await;
 
@@ -42,15 +40,15 @@ async fn a_revision_changes_those_who_pin_it_and_new_debts_alone() {
     town.apply(&revision.replace(CODES[0], CODES[1])).await.unwrap();
     let before = town.settled().await;
     assert_eq!(revision_of(&before), "comune-standard/1", "{}", before["status"]);
-    assert_eq!(town.taxonomy_code(&town.create_debt("still-old").await).await, CODES[0], "nobody pins it yet");
+    assert_eq!(taxonomy_code(&town, &town.create_debt("still-old").await).await, CODES[0], "nobody pins it yet");
 
     let manifest = town.names.town_manifest(town.platform(), "Comune di Roccafiorina");
     town.apply(&manifest.replace("revision: 1", "revision: 2")).await.unwrap();
     let after = town.settled().await;
     assert_eq!(revision_of(&after), "comune-standard/2", "{}", after["status"]);
     let new = town.create_debt("new").await;
-    assert_eq!(town.taxonomy_code(&new).await, CODES[1]);
-    assert_eq!(town.taxonomy_code(&old).await, CODES[0], "what was issued stays as it was issued");
+    assert_eq!(taxonomy_code(&town, &new).await, CODES[1]);
+    assert_eq!(taxonomy_code(&town, &old).await, CODES[0], "what was issued stays as it was issued");
     assert_eq!(town.in_tenant::<i64>(unchanged).await, sequence, "the other institution is not touched");
     for notice in [&old, &new] {
         town.simulator("psp/pay", &town.notice(notice)).await.unwrap();

@@ -40,11 +40,13 @@ pub(super) enum Cursor {
 // === impl Kinds ===
 
 impl Kinds {
-    /// The node-connector routes and watches accounts; it never sees a service. The others get everything.
+    /// The node-connector routes and watches accounts; it never sees a service. The front-office shows institutions and services; it
+    /// never sees an account. The others get everything.
     pub(super) fn of(service: &str) -> Self {
         use ResourceKind::{Account, Broker, Institution, Service, Station};
         let kinds: &[ResourceKind] = match service {
             "node-connector" => &[Broker, Station, Institution, Account],
+            "front-office" => &[Institution, Service],
             _ => &[Broker, Station, Institution, Account, Service],
         };
         Self(kinds.iter().filter_map(|&kind| i16::try_from(kind as i32).ok()).collect())

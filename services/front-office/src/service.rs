@@ -1,0 +1,156 @@
+//! The process's parts, put together: also inside a test.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use fiorino_config_client::{Client, Handle};
+use fiorino_kit::{
+    admin::Readiness,
+    backoff::Backoff,
+    clock::Clock,
+    options::DatabaseOptions,
+    process, rpc, store,
+    tls::{self, Identity},
+};
+use sqlx::PgPool;
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    MIGRATIONS,
+    config::Options,
+    debt::Debts,
+    http::{self, Portal, limit::Limits, listener::Listener},
+    metrics::Metrics,
+    site::Sites,
+};
+
+/// What must hold before visitors may come.
+pub const CONDITIONS: &[&str] = &["configuration", "listener"];
+
+/// How long the start waits for the database: without it pages are served all the same.
+const SCHEMA_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections for the saved configuration.
+const CONNECTIONS: u32 = 2;
+
+/// The process, listening.
+#[derive(Debug)]
+pub struct Service {
+    pool: PgPool,
+    listener: Listener,
+    portal: Arc<Portal>,
+    configuration: Client<Sites>,
+    sites: Handle<Sites>,
+    /// The schema could not be brought up to date yet.
+    late_schema: Option<DatabaseOptions>,
+    readiness: Readiness,
+}
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Certificates of the mesh.
+    #[error("failed to load the identity in the mesh")]
+    Identity(#[from] tls::Error),
+    /// Tenant's endpoints.
+    #[error("failed to prepare the channel to tenant")]
+    Channel(#[from] rpc::Error),
+    /// The database's URL, or a migration that does not apply.
+    #[error("failed to prepare the database")]
+    Database(#[from] sqlx::Error),
+    /// The address is taken.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// The work of the process, from its options to its end.
+///
+/// # Errors
+/// [`Error`]: what waiting does not mend.
+pub async fn run(options: Options, process: process::Context) -> Result<(), Error> {
+    let process::Context { token, readiness, clock } = process;
+    Service::start(options, clock, readiness).await?.run(token).await;
+    Ok(())
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Loads the identity, brings the schema up to date (or goes on trying), loads the saved configuration and listens.
+    ///
+    /// # Errors
+    /// What waiting does not mend: certificates, URLs, a broken migration, a taken port.
+    pub async fn start(options: Options, clock: Clock, readiness: Readiness) -> Result<Self, Error> {
+        let identity = Identity::load(&options.tls)?;
+        let tenant = rpc::connect(&options.tenant_endpoints, "tenant", &identity, "front-office")?;
+        let pool = store::connect(&options.database, "configuration", CONNECTIONS)?;
+        let address = options.listen;
+        let listener = Listener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+        let schema = timeout(SCHEMA_PATIENCE, migrate(&options.database)).await;
+        let late_schema = schema.map_or(Ok(Some(options.database)), |migrated| migrated.map(|()| None))?;
+        let follow = fiorino_config_client::Options::new("front-office", options.replica);
+        let (sites, configuration) = Client::load(follow, Sites, pool.clone(), tenant.clone()).await;
+        let limits = Limits::new(options.lookups_per_minute, options.trusted_proxies);
+        let metrics = Metrics::new();
+        let portal = Arc::new(Portal { sites: sites.clone(), debts: Debts::new(tenant), limits, clock, metrics });
+        readiness.set("listener", true);
+        Ok(Self { pool, listener, portal, configuration, sites, late_schema, readiness })
+    }
+
+    /// Where pages are served.
+    pub const fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Serves until `token` is cancelled, then drains: pages first, then the connections.
+    pub async fn run(self, token: CancellationToken) {
+        let Self { pool, listener, portal, configuration, sites, late_schema, readiness } = self;
+        let background = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(configuration.run(background.clone()));
+        let limits = Arc::clone(&portal);
+        tasks.spawn(background.clone().run_until_cancelled_owned(async move { limits.limits.forget().await }));
+        if let Some(options) = late_schema {
+            tasks.spawn(background.clone().run_until_cancelled_owned(async move { prepare_late(&options).await }));
+        }
+        tasks.spawn(background.clone().run_until_cancelled_owned(async move {
+            sites.whole().await;
+            readiness.set("configuration", true);
+        }));
+        tasks.close();
+        listener.serve(http::router(portal), token).await;
+        background.cancel();
+        tasks.wait().await;
+        pool.close().await;
+    }
+}
+
+/// Waits for the database, but not for a migration that cannot be applied.
+async fn migrate(options: &DatabaseOptions) -> sqlx::Result<()> {
+    let mut retry = Backoff::BACKGROUND.retry();
+    loop {
+        match store::migrate_as_owner(options, &MIGRATIONS).await {
+            Err(error) if store::transient(&error) => {
+                tracing::warn!(error = %error, "database is away, waiting");
+                retry.wait().await;
+            }
+            migrated => return migrated,
+        }
+    }
+}
+
+/// The database was away at the start.
+async fn prepare_late(options: &DatabaseOptions) {
+    match migrate(options).await {
+        Ok(()) => tracing::info!("schema brought up to date"),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "failed to bring the schema up to date: the configuration is not saved");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Whose site is shown: by host name, as tenant streams it, without tenant as it was saved.
+
+use fiorino_config_client::COPY_DDL;
+use fiorino_front_office::MIGRATIONS;
+use fiorino_proto::config::v1::LifecyclePhase;
+use fiorino_test_support::eventually;
+
+use crate::support::{HOST_OF_TOWN, SOON, World, institution};
+
+const OTHER: &str = "00488410010";
+
+#[test]
+fn the_saved_configuration_has_the_client_s_tables() {
+    let statements: Vec<&str> = MIGRATIONS.iter().map(|migration| migration.sql.as_str()).collect();
+    assert!(statements.iter().any(|sql| sql.contains(COPY_DDL)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_host_name_shows_its_institution() {
+    let (world, portal) = World::with_portal().await;
+    portal.get("/").await.assert_shows(200, &["Comune di Roccafiorina", "Mensa scolastica", "80041780356", "c_r777"]);
+    let other = portal.get_at("altro.localhost", "/", &[]).await;
+    other.assert_shows(404, &["Sito non trovato"]);
+    let resource = institution(OTHER, "Comune di Altrove", LifecyclePhase::Live, &["altro.localhost"]);
+    let seq = world.tenant.configure(|script| script.add(resource));
+    let shown = async || match portal.get_at("altro.localhost:8080", "/", &[]).await {
+        reply if reply.status == 200 => Ok(reply),
+        reply => Err(format!("{reply:?}")),
+    };
+    let reply = eventually(SOON, shown).await.unwrap();
+    assert!(reply.body.contains("Comune di Altrove") && !reply.body.contains("Roccafiorina"), "{}", reply.body);
+    // What it shows it has acknowledged.
+    let acknowledged = async || match world.tenant.script().acknowledged.last() {
+        Some(ack) if ack.acknowledged_seq == seq && ack.nacks.is_empty() => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    eventually(SOON, acknowledged).await.unwrap();
+    portal.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_tenant_it_starts_from_what_it_saved() {
+    let (mut world, portal) = World::with_portal().await;
+    let saved = async || {
+        let count: i64 = sqlx::query_scalar("select count(*) from config_copy").fetch_one(&world.database.pool).await?;
+        anyhow::ensure!(count == 5, "{count} resources are saved");
+        Ok(())
+    };
+    eventually(SOON, saved).await.unwrap();
+    portal.stop().await;
+    world.tenant.stop().await;
+    let portal = world.portal(&[]).await;
+    portal.ready().await;
+    portal.get("/").await.assert_shows(200, &["Comune di Roccafiorina", "Mensa scolastica"]);
+}
+
+/// Nobody can say yet that a host is unknown.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_it_knows_anything_it_says_so_and_is_not_ready() {
+    let mut world = World::start().await;
+    world.tenant.stop().await;
+    let portal = world.portal(&[]).await;
+    let reply = portal.get_at(HOST_OF_TOWN, "/", &[]).await;
+    reply.assert_shows(503, &["Servizio non disponibile", "Riprova tra qualche minuto"]);
+    assert_eq!(reply.header("retry-after"), "30");
+    assert_eq!(portal.readiness.missing(), ["configuration"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_institution_asks_for_no_notice_and_one_in_testing_says_so() {
+    let world = World::start().await;
+    let portal = world.portal(&[]).await;
+    portal.ready().await;
+    for (phase, shown, absent) in [
+        (LifecyclePhase::Closed, "non riscuote più", "name=\"codice\""),
+        (LifecyclePhase::Testing, "Servizio in prova", "non riscuote più"),
+        (LifecyclePhase::Suspended, "name=\"codice\"", "Servizio in prova"),
+    ] {
+        let resource = institution("80041780356", "Comune di Roccafiorina", phase, &[HOST_OF_TOWN]);
+        world.tenant.configure(|script| script.add(resource));
+        let probe = async || match portal.get("/").await.body {
+            body if body.contains(shown) && !body.contains(absent) => Ok(()),
+            body => Err(body),
+        };
+        eventually(SOON, probe).await.unwrap();
+    }
+}
