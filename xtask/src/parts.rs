@@ -48,13 +48,11 @@ pub(crate) struct Parts {
 impl Parts {
     /// Starts all of them at the same time in directories below `dir` and waits until they answer.
     pub(crate) async fn start(tools: &Tools, dir: &Path, mode: Mode) -> Result<Self> {
+        let kubernetes = Box::pin(Kubernetes::start(&tools.kubernetes, dir.join("kubernetes"), mode == Mode::Durable));
         let (postgres, kafka, kubernetes) = tokio::try_join!(
             say::step("PostgreSQL", Postgres::start(&tools.postgres, dir.join("postgres"), mode)),
             say::step("Kafka", Kafka::start(&tools.kafka, dir.join("kafka"))),
-            say::step(
-                "Kubernetes API server",
-                Kubernetes::start(&tools.kubernetes, dir.join("kubernetes"), mode == Mode::Durable)
-            ),
+            say::step("Kubernetes API server", kubernetes),
         )?;
         Ok(Self { postgres, kafka, kubernetes })
     }
