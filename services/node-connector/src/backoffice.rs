@@ -4,7 +4,7 @@
 
 mod cadence;
 mod client;
-mod contract;
+pub(crate) mod contract;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Gauge, Histogram},
+    metrics::{Counter, Gauge, Histogram, Meter},
 };
+
+use fiorino_kit::clock::Clock;
+
+use crate::http::client_auth::Expiring;
 
 /// Bounds of `pa_request_seconds`: the node's KPI is 2 s, its timeouts are 7 and 15 s.
 const SECONDS: [f64; 8] = [0.05, 0.1, 0.3, 0.5, 1.0, 2.0, 7.0, 15.0];
@@ -13,6 +17,7 @@ const SECONDS: [f64; 8] = [0.05, 0.1, 0.3, 0.5, 1.0, 2.0, 7.0, 15.0];
 /// The instruments of this service; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
+    meter: Meter,
     requests: Counter<u64>,
     seconds: Histogram<f64>,
     overloads: Counter<u64>,
@@ -25,6 +30,8 @@ pub(crate) struct Metrics {
     deferred: Gauge<u64>,
     applied: Counter<u64>,
     readbacks: Counter<u64>,
+    reloads: Counter<u64>,
+    connections_ended: Counter<u64>,
 }
 
 /// What waits in the inbox.
@@ -65,6 +72,12 @@ impl Metrics {
             deferred: gauge("receipts_deferred", "Receipts that tenant refused alone and that are tried again: alarm"),
             applied: counter("receipts_applied", "Receipts that tenant took, by outcome"),
             readbacks: counter("registry_readbacks", "Readings of pagoPA's registry, by broker and outcome"),
+            reloads: counter(
+                "node_certificate_reloads",
+                "Changes of the certificates of the listener for the node, by outcome; failed: alarm",
+            ),
+            connections_ended: counter("node_connections_ended", "Connections that ended early, by reason"),
+            meter,
         }
     }
 
@@ -106,5 +119,32 @@ impl Metrics {
 
     pub(crate) fn readback(&self, broker: &str, outcome: &'static str) {
         self.readbacks.add(1, &[KeyValue::new("broker", broker.to_owned()), KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn reloaded(&self, outcome: &'static str) {
+        self.reloads.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn connection_ended(&self, reason: &'static str) {
+        self.connections_ended.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
+    /// Shows how long certificates are still accepted, whenever it is asked for.
+    pub(crate) fn expiries(&self, clock: Clock, expiring: impl Fn() -> Vec<Expiring> + Send + Sync + 'static) {
+        self.meter
+            .f64_observable_gauge("node_certificate_expiry_seconds")
+            .with_description(
+                "Time until the server's certificate, a pin or an authority of the node's ends, in seconds: \
+                 alarm below 30 days",
+            )
+            .with_callback(move |observer| {
+                let now = clock.now();
+                for Expiring { of, name, sha256, until } in expiring() {
+                    let labels =
+                        [KeyValue::new("of", of), KeyValue::new("name", name), KeyValue::new("sha256", sha256)];
+                    observer.observe(until.duration_since(now).as_secs_f64(), &labels);
+                }
+            })
+            .build();
     }
 }
