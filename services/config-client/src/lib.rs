@@ -12,6 +12,7 @@
 mod client;
 mod copy;
 mod follower;
+pub mod fuzz;
 mod handle;
 mod holding;
 mod metrics;

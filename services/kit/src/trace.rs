@@ -92,7 +92,7 @@ pub(crate) fn inject_span(span: &Span, headers: &mut ::http::HeaderMap) {
 }
 
 /// Makes `span` a child of the caller, if it told its trace.
-pub(crate) fn set_parent_from_headers(span: &Span, headers: &::http::HeaderMap) {
+pub fn set_parent_from_headers(span: &Span, headers: &::http::HeaderMap) {
     adopt(span, extract(&Headers(headers)));
 }
 

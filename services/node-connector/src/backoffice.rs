@@ -4,7 +4,7 @@
 
 mod cadence;
 mod client;
-mod contract;
+pub(crate) mod contract;
 mod tasks;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -43,13 +43,14 @@ pub struct Options {
 /// Where the node calls, and how it is known.
 #[derive(Debug, Clone, Args)]
 #[command(group = ArgGroup::new("listener").required(true).multiple(true).args(["listen_mtls", "plain_listen"]))]
+#[command(group = ArgGroup::new("clients").multiple(true).args(["node_client_ca", "node_client_pins"]))]
 pub struct NodeOptions {
     /// Address of mutual TLS, reached by the pagoPA node
     #[arg(
         long,
         env = "FIORINO_LISTEN_MTLS",
         value_name = "ADDRESS",
-        requires_all = ["node_client_ca", "node_cert", "node_key"]
+        requires_all = ["clients", "node_cert", "node_key"]
     )]
     pub listen_mtls: Option<SocketAddr>,
     /// Address of plain HTTP, loopback only: for development
@@ -58,10 +59,15 @@ pub struct NodeOptions {
     /// PEM bundle: the node's client certificate, its authority, or several of either
     #[arg(long, env = "FIORINO_NODE_CLIENT_CA", value_name = "FILE")]
     pub node_client_ca: Option<PathBuf>,
-    /// DNS names of which a client certificate signed by an authority of the bundle must carry one, comma-separated; absent: any,
-    /// right for an authority of one's own alone
+    /// YAML list of pinned client certificates and keys with the time of each (docs/node-certificates.md)
+    #[arg(long, env = "FIORINO_NODE_CLIENT_PINS", value_name = "FILE")]
+    pub node_client_pins: Option<PathBuf>,
+    /// Exact DNS names of which a client certificate signed by an authority of the bundle must carry one, comma-separated
     #[arg(long, env = "FIORINO_NODE_CLIENT_NAMES", value_delimiter = ',', value_name = "NAMES")]
     pub node_client_names: Vec<String>,
+    /// Without names: let in every client that an authority of the bundle signed. For an authority of one's own alone
+    #[arg(long, env = "FIORINO_NODE_CLIENT_ANY_NAME", conflicts_with = "node_client_names")]
+    pub node_client_any_name: bool,
     /// PEM file with the certificate chain of the stations' URL, leaf first
     #[arg(long, env = "FIORINO_NODE_CERT", value_name = "FILE")]
     pub node_cert: Option<PathBuf>,
@@ -90,8 +96,10 @@ impl NodeOptions {
         let files = MtlsFiles {
             cert: self.node_cert.clone()?,
             key: self.node_key.clone()?,
-            client_ca: self.node_client_ca.clone()?,
+            client_ca: self.node_client_ca.clone(),
+            client_pins: self.node_client_pins.clone(),
             client_names: self.node_client_names.clone(),
+            client_any_name: self.node_client_any_name,
         };
         Some((self.listen_mtls?, files))
     }
@@ -137,6 +145,8 @@ mod tests {
     #[rstest]
     #[case::no_listener(&[], "--plain-listen")]
     #[case::no_certificate(&["--listen-mtls=0.0.0.0:8443"], "--node-cert")]
+    #[case::no_clients(&["--listen-mtls=0.0.0.0:8443", "--node-cert=s", "--node-key=p"], "--node-client-pins")]
+    #[case::both_names(&["--plain-listen=127.0.0.1:0", "--node-client-names=a", "--node-client-any-name"], "--node-client-any-name")]
     fn what_is_missing_is_named(#[case] more: &[&'static str], #[case] flag: &str) {
         let error = parse(more).unwrap_err().to_string();
         assert!(error.contains(flag), "{error}");

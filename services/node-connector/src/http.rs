@@ -10,8 +10,11 @@
 mod answer;
 mod body;
 pub mod client_auth;
+mod connections;
+mod guard;
+pub(crate) mod head;
 pub mod listener;
-mod request_id;
+pub(crate) mod request_id;
 pub mod tls;
 
 use std::{sync::Arc, time::Duration};
@@ -28,7 +31,7 @@ use fiorino_kit::{clock::Clock, telemetry::identifier, trace};
 use fiorino_wire::{
     self as wire, DemandRequest, Fault, FaultCode, GetPaymentRequest, ReadError, ReceiptMessage, Request, VerifyRequest,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use tokio::sync::Semaphore;
 use tracing::Span;
 
@@ -112,13 +115,14 @@ async fn call(
     path: Result<Path<String>, PathRejection>,
     Extension(caller): Extension<Caller>,
     Extension(request_id): Extension<RequestId>,
+    version: Version,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let Ok(Path(path_station)) = path else { return not_found().await };
     let started = front.clock.monotonic();
     let span = Span::current();
-    let answer = front.answer(&path_station, caller, &request_id, &headers, body).await;
+    let answer = front.answer(&path_station, caller, &request_id, (version, &headers), body).await;
     let took = front.clock.monotonic().saturating_sub(started);
     front.metrics.request(answer.op, answer.outcome.name(), answer.fault, took);
     let told = [("op", answer.op), ("outcome", answer.outcome.name()), ("fault", answer.fault)];
@@ -179,17 +183,19 @@ impl Front {
         path_station: &str,
         caller: Caller,
         request_id: &RequestId,
-        headers: &HeaderMap,
+        (version, headers): (Version, &HeaderMap),
         body: Body,
     ) -> Answer {
-        let (charset, refused) = match body::charset(headers) {
+        let (charset, refused) = match head::check(version, headers) {
             Ok(charset) => (charset, None),
-            Err(rule) => (None, Some(rule)),
+            Err(refused) if refused.status == StatusCode::UNSUPPORTED_MEDIA_TYPE => (None, Some(refused)),
+            Err(head::Refused { status, reason, rule }) => return Answer::client_fault(status, reason, rule),
         };
         let whole = match self.reader.read(body, charset.as_deref()).await {
             Ok(whole) => whole,
             Err(error) => return self.not_taken(error),
         };
+        caller.progress.busy();
         let call = Call {
             path_station: path_station.to_owned(),
             caller,
@@ -198,11 +204,10 @@ impl Front {
             deadline: self.clock.monotonic() + self.limits.answer_within,
         };
         let message = wire::read_with_charset(&whole.bytes, call.charset.as_deref(), &wire::Limits::default());
-        if let Some(rule) = refused
+        if let Some(head::Refused { status, reason, rule }) = refused
             && !may_be_receipt(&message)
         {
-            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Answer::client_fault(status, "the content type is not supported", rule);
+            return Answer::client_fault(status, reason, rule);
         }
         match message {
             Ok(Request::SendReceipt(message)) => self.receipt(&message, call, whole.bytes.clone()).await,

@@ -15,6 +15,7 @@ mod backoffice;
 mod config;
 mod database;
 mod dispatcher;
+pub mod fuzz;
 mod http;
 mod metrics;
 mod notices;
@@ -26,7 +27,7 @@ mod tenant;
 
 pub use backoffice::Intervals;
 pub use config::{NodeOptions, Options};
-pub use http::{Limits, client_auth, listener, tls};
+pub use http::{Limits, client_auth, listener, listener::Bounds, tls};
 pub use service::{Addresses, Error, Service, Tuning};
 
 /// The schema of the node-connector's database.

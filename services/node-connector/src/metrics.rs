@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use fiorino_kit::clock::Clock;
 use fiorino_wire::Operation;
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Gauge, Histogram},
+    metrics::{Counter, Gauge, Histogram, Meter},
 };
+
+use crate::http::client_auth::Expiring;
 
 /// Bounds of the durations of calls: 2 ms is what a verify takes, 2 s the node's KPI, 7 and 15 s its timeouts.
 const SECONDS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.5, 1.0, 2.0, 7.0, 15.0];
@@ -16,6 +19,7 @@ const CLASSES: [&str; 2] = ["notices", "receipts"];
 /// The instruments of this service; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
+    meter: Meter,
     requests: Counter<u64>,
     seconds: Histogram<f64>,
     overloads: Counter<u64>,
@@ -30,6 +34,8 @@ pub(crate) struct Metrics {
     applied: Counter<u64>,
     readbacks: Counter<u64>,
     unreadable_lines: Counter<u64>,
+    reloads: Counter<u64>,
+    connections_ended: Counter<u64>,
 }
 
 /// What waits in the inbox.
@@ -80,6 +86,12 @@ impl Metrics {
                 "registry_lines_unreadable",
                 "Lines of pagoPA's registry that were left out: alarm",
             ),
+            reloads: counter(
+                "node_certificate_reloads",
+                "Changes of the certificates of the listener for the node, by outcome; failed: alarm",
+            ),
+            connections_ended: counter("node_connections_ended", "Connections that ended early, by reason"),
+            meter,
         };
         metrics.begin();
         metrics
@@ -143,5 +155,32 @@ impl Metrics {
 
     pub(crate) fn unreadable_lines(&self, listing: &'static str, count: u64) {
         self.unreadable_lines.add(count, &[KeyValue::new("listing", listing)]);
+    }
+
+    pub(crate) fn reloaded(&self, outcome: &'static str) {
+        self.reloads.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn connection_ended(&self, reason: &'static str) {
+        self.connections_ended.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
+    /// Shows how long certificates are still accepted, whenever it is asked for.
+    pub(crate) fn expiries(&self, clock: Clock, expiring: impl Fn() -> Vec<Expiring> + Send + Sync + 'static) {
+        self.meter
+            .f64_observable_gauge("node_certificate_expiry")
+            .with_unit("s")
+            .with_description(
+                "Time until the server's certificate, a pin or an authority of the node's ends: alarm below 30 days",
+            )
+            .with_callback(move |observer| {
+                let now = clock.now();
+                for Expiring { of, name, sha256, until } in expiring() {
+                    let labels =
+                        [KeyValue::new("of", of), KeyValue::new("name", name), KeyValue::new("sha256", sha256)];
+                    observer.observe(until.duration_since(now).as_secs_f64(), &labels);
+                }
+            })
+            .build();
     }
 }

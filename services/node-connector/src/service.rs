@@ -23,7 +23,7 @@ use crate::{
     dispatcher::{self, Dispatcher},
     http::{
         self, Front, Limits,
-        listener::{self, Listener},
+        listener::{self, Bounds, Listener},
     },
     metrics::Metrics,
     notices::Notices,
@@ -39,6 +39,8 @@ const SCHEMA_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Tuning {
     /// Of the node's calls.
     pub limits: Limits,
+    /// Of each listener's connections.
+    pub connections: Bounds,
     /// Of reading pagoPA's registry.
     pub readback: Intervals,
 }
@@ -119,13 +121,14 @@ impl Service {
         Unsealer::from_file(&options.unseal_key)?;
         let tenant = rpc::connect(&options.tenant_endpoints, "tenant", &identity, "node-connector")?;
         let pools = Pools::new(&options.database)?;
-        let (listeners, addresses) = listeners(&options).await?;
+        let metrics = Metrics::new();
+        let context = listener::Context { bounds: tuning.connections, clock: clock.clone(), metrics: metrics.clone() };
+        let (listeners, addresses) = listeners(&options, &context).await?;
         let schema = timeout(SCHEMA_PATIENCE, database::migrate(&options.database)).await;
         let late_schema = schema.map_or(Ok(Some(options.clone())), |migrated| migrated.map(|()| None))?;
 
         let follow = fiorino_config_client::Options::new("node-connector", &options.replica);
         let (whole, config) = Client::load(follow, Projection, pools.config.clone(), tenant.clone()).await;
-        let metrics = Metrics::new();
         let resolver = Arc::new(Resolver::new(whole.clone(), tenant.clone(), clock.clone(), metrics.clone()));
         let holder = format!("{}-{}", options.replica, Uuid::new_v4());
         let leases =
@@ -226,16 +229,16 @@ async fn essential(name: &'static str, work: JoinHandle<()>, stop: [Cancellation
     }
 }
 
-async fn listeners(options: &Options) -> Result<(Vec<Listener>, Addresses), Error> {
+async fn listeners(options: &Options, context: &listener::Context) -> Result<(Vec<Listener>, Addresses), Error> {
     let mut listeners = Vec::new();
     let mut addresses = Addresses { mtls: None, plain: None };
     if let Some((address, files)) = options.node.mtls() {
-        let listener = Listener::mtls(address, &files).await?;
+        let listener = Listener::mtls(address, &files, context.clone()).await?;
         addresses.mtls = Some(listener.address());
         listeners.push(listener);
     }
     if let Some(address) = options.node.plain_listen {
-        let listener = Listener::plain(address).await?;
+        let listener = Listener::plain(address, context.clone()).await?;
         addresses.plain = Some(listener.address());
         listeners.push(listener);
     }

@@ -12,7 +12,7 @@
 //! and by the version of a payment (ARCHITECTURE.md 4.9: consumer offsets live in PostgreSQL, in the effect's transaction).
 
 mod batch;
-mod message;
+pub(crate) mod message;
 mod metrics;
 mod source;
 

@@ -16,6 +16,7 @@ pub mod config;
 mod configuration;
 mod consumer;
 mod error;
+pub mod fuzz;
 mod page;
 mod payment;
 mod rpc;

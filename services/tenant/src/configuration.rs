@@ -14,6 +14,7 @@
 mod apply;
 mod bundle;
 mod distribution;
+pub mod fuzz;
 mod head;
 mod node;
 mod plan;

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use fiorino_wire::{Limits, Operation, operation_of};
-use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -40,26 +39,6 @@ pub(crate) struct Reader {
 pub(crate) struct Whole {
     pub(crate) bytes: Bytes,
     _slot: Option<OwnedSemaphorePermit>,
-}
-
-/// The charset of an acceptable content type (`None`: not told), or what is wrong with it.
-///
-/// SOAP 1.1 is `text/xml` (pagopa.md 2.1).
-pub(crate) fn charset(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
-    const RULE: &str = "Content-Type must be text/xml; charset=utf-8";
-    let value = headers.get(CONTENT_TYPE).ok_or(RULE)?.to_str().map_err(|_| RULE)?;
-    let mut parts = value.split(';').map(str::trim);
-    if !parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/xml")) {
-        return Err(RULE);
-    }
-    let charset = parts
-        .filter_map(|part| part.split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
-        .map(|(_, charset)| charset.trim().trim_matches('"').to_ascii_lowercase());
-    match charset.as_deref() {
-        None | Some("utf-8" | "utf8" | "us-ascii" | "iso-8859-1") => Ok(charset),
-        Some(_) => Err("charset must be utf-8 (us-ascii and iso-8859-1 are read too)"),
-    }
 }
 
 // === impl Error ===
@@ -129,34 +108,9 @@ impl Reader {
 mod tests {
     use std::convert::Infallible;
 
-    use http::HeaderValue;
     use rstest::rstest;
 
     use super::*;
-
-    fn headers(content_type: Option<&'static str>) -> HeaderMap {
-        content_type.map(|value| (CONTENT_TYPE, HeaderValue::from_static(value))).into_iter().collect()
-    }
-
-    #[rstest]
-    #[case::usual("text/xml; charset=utf-8", Some("utf-8"))]
-    #[case::upper_case_and_quotes("Text/XML;charset=\"UTF-8\"", Some("utf-8"))]
-    #[case::no_charset("text/xml", None)]
-    #[case::other_parameter("text/xml; action=\"x\"", None)]
-    #[case::latin("text/xml; charset=ISO-8859-1", Some("iso-8859-1"))]
-    fn soap_1_1_is_taken(#[case] content_type: &'static str, #[case] expected: Option<&str>) {
-        assert_eq!(charset(&headers(Some(content_type))).unwrap().as_deref(), expected);
-    }
-
-    #[rstest]
-    #[case::none(None)]
-    #[case::soap_1_2(Some("application/soap+xml; charset=utf-8"))]
-    #[case::multipart(Some("multipart/related; type=\"text/xml\""))]
-    #[case::json(Some("application/json"))]
-    #[case::other_charset(Some("text/xml; charset=utf-16"))]
-    fn anything_else_is_not(#[case] content_type: Option<&'static str>) {
-        assert!(charset(&headers(content_type)).is_err());
-    }
 
     fn reader() -> Reader {
         Reader::new(Limits::default(), Duration::from_secs(5))

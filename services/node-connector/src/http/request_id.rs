@@ -28,7 +28,8 @@ pub(super) async fn layer(mut request: Request, next: Next) -> Response {
 // === impl RequestId ===
 
 impl RequestId {
-    fn of(header: Option<&HeaderValue>) -> Self {
+    /// The caller's id if it is usable, else one that is made.
+    pub(crate) fn of(header: Option<&HeaderValue>) -> Self {
         let told = header.and_then(|value| value.to_str().ok());
         let usable =
             |id: &&str| !id.is_empty() && id.len() <= CHARACTERS_MAX && id.bytes().all(|byte| byte.is_ascii_graphic());

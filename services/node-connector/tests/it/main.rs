@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bulkheads;
+mod client_certificates;
 mod configuration;
 mod deadlines;
 mod dispatch;
 mod faults;
+mod hostile;
 mod http_rules;
 mod late_answers;
 mod mtls;
@@ -14,6 +16,7 @@ mod notices;
 mod process;
 mod readback;
 mod receipts;
+mod renewal;
 mod rig;
 mod storage;
 mod telemetry;

@@ -11,7 +11,7 @@ use crate::rig::{
 };
 
 /// Flags of a replica of the rig.
-fn flags(rig: &Rig, plain: u16, admin: u16) -> Vec<String> {
+pub(crate) fn flags(rig: &Rig, plain: u16, admin: u16) -> Vec<String> {
     let file = |path: &Path| path.display().to_string();
     let mesh = rig.mesh.identity("node-connector");
     [

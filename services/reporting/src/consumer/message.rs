@@ -4,7 +4,6 @@ use fiorino_kit::{kafka::Envelope, trace};
 use fiorino_proto::{payments::v1::PaymentRecorded, topics};
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
-use rdkafka::{Message as _, message::BorrowedMessage};
 use tracing::Span;
 
 use crate::{
@@ -28,7 +27,7 @@ pub(crate) struct Message {
 // === impl Message ===
 
 impl Message {
-    pub(crate) fn read(message: &BorrowedMessage<'_>) -> Self {
+    pub(crate) fn read(message: &impl rdkafka::Message) -> Self {
         let envelope = Envelope::read(message);
         let payload = message.payload().unwrap_or_default().to_vec();
         Self {

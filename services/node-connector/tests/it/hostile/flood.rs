@@ -1,0 +1,151 @@
+//! The real process under a flood: its memory stays flat, it serves others, and keeps each thing once.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use fiorino_test_support::{Process, Spec, eventually, free_port};
+use futures::future::join_all;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::raw::{head, post};
+use crate::{
+    process::flags,
+    rig::{
+        Rig, SOON,
+        messages::{self, NOTICE, Receipt},
+    },
+    storage,
+};
+
+/// Rounds that fill caches and the allocator's arenas, then those that are measured.
+const WARM_UP: usize = 6;
+const ROUNDS: usize = 12;
+/// Hostile connections at once.
+const AT_ONCE: usize = 48;
+/// What the least that is held may grow between the first and the last measured rounds, in KiB: one round sends five times as much.
+const GROWTH_MAX_KIB: u64 = 16 * 1024;
+/// What may be held at any time, in KiB: the process itself and the long bodies that are let in at once, 4 MiB each.
+const RESIDENT_MAX_KIB: u64 = 224 * 1024;
+
+/// What a round sends, each in a connection of its own.
+fn hostile(rig: &Rig) -> Vec<Vec<u8>> {
+    let station = &rig.names.station;
+    let verify = messages::verify(&rig.names, NOTICE);
+    let receipt = Receipt::new(&rig.names, "r1").write();
+    let pad = |message: &str, megabytes: usize| {
+        let padding = " ".repeat(megabytes * 1024 * 1024);
+        message.replace("</soapenv:Envelope>", &format!("{padding}</soapenv:Envelope>"))
+    };
+    let bodies = [
+        verify.clone(),
+        receipt.clone(),
+        pad(&verify, 3),
+        pad(&receipt, 3),
+        pad(&receipt, 5),
+        verify.replace("<idPA>", &"<a>".repeat(100_000)),
+        verify.replace("<idPA>", &format!("<idPA {}>", "a='1' ".repeat(50_000))),
+        verify.replace("?>", "?><!DOCTYPE a [<!ENTITY b 'bb'><!ENTITY c '&b;&b;'>]>"),
+        verify.replace(NOTICE, &"9".repeat(500_000)),
+        receipt.replace("<transferList>", &format!("<transferList>{}", "<transfer><x/></transfer>".repeat(30_000))),
+        "\u{0}".repeat(900_000),
+        "&#x41;".repeat(150_000),
+    ];
+    let framed = bodies.iter().map(|body| post(station, body.as_bytes()));
+    let odd = [
+        format!("GET /{} HTTP/1.1\r\n", "a".repeat(60_000)),
+        head(station, &[("X-A", &"a".repeat(60_000))]),
+        head(station, &[("Transfer-Encoding", "chunked")]) + &"1\r\n<\r\n".repeat(100_000),
+        head(station, &[("Content-Length", "4000000000")]) + &"x".repeat(2_000_000),
+        "\u{16}\u{3}\u{1}".repeat(10_000),
+    ];
+    framed.chain(odd.map(String::into_bytes)).collect()
+}
+
+/// Sends, ends the sending side, and takes whatever comes; the process may close at any time.
+async fn send(address: &str, bytes: &[u8]) {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(bytes).await?;
+        stream.shutdown().await?;
+        stream.read_to_end(&mut Vec::new()).await
+    };
+    // A reset is as good as an answer here.
+    let _told = timeout(SOON, exchange).await.expect("a hostile connection is never ended");
+}
+
+fn resident_kib(process: &Process) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_stays_flat_and_others_are_served() {
+    let rig = Rig::start().await;
+    let (plain, admin) = (free_port().unwrap(), free_port().unwrap());
+    let log = rig.mesh.dir().join("flood.log");
+    let program = env!("CARGO_BIN_EXE_fiorino-node-connector");
+    let mut process = Process::spawn(&Spec::new(program, &log).args(flags(&rig, plain, admin))).unwrap();
+    let ready = format!("http://127.0.0.1:{admin}/readyz");
+    process
+        .wait_ready(SOON, async || {
+            ensure!(reqwest::get(&ready).await?.status().is_success());
+            Ok(())
+        })
+        .await
+        .unwrap();
+
+    let address = format!("127.0.0.1:{plain}");
+    let (requests, over) = (hostile(&rig), CancellationToken::new());
+    let well_meant = tokio::spawn(well_meant(
+        format!("http://{address}/node/v1/{}", rig.names.station),
+        messages::verify(&rig.names, NOTICE),
+        over.clone(),
+    ));
+    let mut resident = Vec::new();
+    for round in 0..WARM_UP + ROUNDS {
+        let sent = (0..AT_ONCE).map(|nth| send(&address, &requests[(nth + round) % requests.len()]));
+        join_all(sent).await;
+        resident.push(resident_kib(&process));
+    }
+    over.cancel();
+    let (served, slowest) = well_meant.await.unwrap();
+    assert!(served > 20 && slowest < Duration::from_secs(2), "{served} served, the slowest in {slowest:?}");
+
+    assert!(resident.iter().max().unwrap() < &RESIDENT_MAX_KIB, "{resident:?}");
+    // The allocator keeps some of what it had, more or less from round to round: what is lost for good is in the least.
+    let (first, last) = resident[WARM_UP..].split_at(ROUNDS / 2);
+    let (before, after) = (first.iter().min().unwrap(), last.iter().min().unwrap());
+    assert!(after.saturating_sub(*before) < GROWTH_MAX_KIB, "from {before} to {after} KiB: {resident:?}");
+    eventually(SOON, async || {
+        ensure!(rig.tenant.script().applied_ids() == ["r1"], "{:?}", rig.tenant.script().applied_ids());
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(storage::rows(&rig.db.pool, "r1").await.iter().filter(|row| row.version == 1).count(), 1);
+    let unreadable = storage::unreadable(&rig.db.pool).await;
+    assert!(unreadable.len() <= requests.len(), "{} bodies are kept", unreadable.len());
+    assert!(process.stop().unwrap().success());
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+/// Verifies without a pause; gives how often, and how long the slowest answer took.
+async fn well_meant(url: String, message: String, over: CancellationToken) -> (usize, Duration) {
+    let http = reqwest::Client::new();
+    let (mut served, mut slowest) = (0, Duration::ZERO);
+    while !over.is_cancelled() {
+        let started = Instant::now();
+        let request = http.post(&url).header("Content-Type", "text/xml").body(message.clone());
+        let answer = request.send().await.context("a caller was not served").unwrap().text().await.unwrap();
+        assert!(answer.contains("<outcome>OK</outcome>"), "{answer}");
+        (served, slowest) = (served + 1, slowest.max(started.elapsed()));
+    }
+    (served, slowest)
+}
