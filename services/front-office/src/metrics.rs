@@ -18,12 +18,24 @@ pub(crate) enum Lookup {
     Away,
 }
 
+// === impl Lookup ===
+
+impl Lookup {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::Unknown => "unknown",
+            Self::Away => "away",
+        }
+    }
+}
+
 // === impl Metrics ===
 
 impl Metrics {
     pub(crate) fn new() -> Self {
         let meter = opentelemetry::global::meter("fiorino-front-office");
-        Self {
+        let metrics = Self {
             lookups: meter
                 .u64_counter("fiorino.front_office.lookups")
                 .with_description("Notices that visitors asked for, by outcome")
@@ -32,16 +44,21 @@ impl Metrics {
                 .u64_counter("fiorino.front_office.limited")
                 .with_description("Requests refused because one address asked too often")
                 .build(),
+        };
+        metrics.begin();
+        metrics
+    }
+
+    /// 0 from the start: an alert on an increase sees the first one.
+    fn begin(&self) {
+        for lookup in [Lookup::Found, Lookup::Unknown, Lookup::Away] {
+            self.lookups.add(0, &[KeyValue::new("outcome", lookup.name())]);
         }
+        self.limited.add(0, &[]);
     }
 
     pub(crate) fn looked_up(&self, lookup: Lookup) {
-        let outcome = match lookup {
-            Lookup::Found => "found",
-            Lookup::Unknown => "unknown",
-            Lookup::Away => "away",
-        };
-        self.lookups.add(1, &[KeyValue::new("outcome", outcome)]);
+        self.lookups.add(1, &[KeyValue::new("outcome", lookup.name())]);
     }
 
     pub(crate) fn limited(&self) {

@@ -9,12 +9,19 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram, Meter},
 };
 
-use crate::http::client_auth::Expiring;
+use crate::{
+    backoffice::contract::{IbansPage, InstitutionsPage, Page as _},
+    http::client_auth::Expiring,
+};
 
 /// Bounds of the durations of calls: 2 ms is what a verify takes, 2 s the node's KPI, 7 and 15 s its timeouts.
 const SECONDS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.5, 1.0, 2.0, 7.0, 15.0];
 /// Classes of work that can be full.
 const CLASSES: [&str; 2] = ["notices", "receipts"];
+/// Why a body is not taken.
+const NOT_TAKEN: [&str; 3] = ["too_long", "too_slow", "broken"];
+/// Listings of pagoPA's registry.
+const LISTINGS: [&str; 2] = [InstitutionsPage::LISTING, IbansPage::LISTING];
 
 /// The instruments of this service; cheap to clone.
 #[derive(Debug, Clone)]
@@ -107,6 +114,16 @@ impl Metrics {
         }
         self.repetitions.add(0, &[]);
         self.unreadable.add(0, &[]);
+        for reason in NOT_TAKEN {
+            self.not_taken.add(0, &[KeyValue::new("reason", reason)]);
+        }
+        for listing in LISTINGS {
+            self.unreadable_lines.add(0, &[KeyValue::new("listing", listing)]);
+        }
+        for outcome in ["reloaded", "failed"] {
+            self.reloads.add(0, &[KeyValue::new("outcome", outcome)]);
+        }
+        self.connections_ended.add(0, &[KeyValue::new("reason", "evicted")]);
     }
 
     pub(crate) fn request(&self, op: &'static str, outcome: &'static str, fault: &'static str, took: Duration) {

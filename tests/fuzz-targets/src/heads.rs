@@ -85,7 +85,7 @@ pub(crate) fn registry_seeds() -> Vec<Vec<u8>> {
         r#"{"ibans":[{"ciFiscalCode":"77777777777","ciName":"Comune","iban":"IT60X0542811101000000123456",
         "status":"ENABLED","validityDate":"2026-01-01T00:00:00Z"}],
         "pageInfo":{"limit":100,"page":0,"totalElements":1,"totalPages":1}}"#,
-        r#"{"creditorInstitutions":[],"ibans":[],"pageInfo":{"totalPages":0}}"#,
+        r#"{"creditorInstitutions":[],"ibans":[],"pageInfo":{"totalElements":0,"totalPages":0}}"#,
     ];
     pages.map(|page| page.as_bytes().to_vec()).into()
 }

@@ -31,9 +31,7 @@ impl Metrics {
             .build();
         let expired = global::meter("fiorino.reporting")
             .u64_counter("fiorino.reporting.messages.expired")
-            .with_description(
-                "messages that Kafka kept no longer when they were to be read; anything but 0 is an alarm",
-            )
+            .with_description("Messages that Kafka kept no longer when they were to be read: alarm")
             .build();
         let delay = telemetry::duration_histogram(
             "fiorino.reporting.delay",
@@ -46,6 +44,7 @@ impl Metrics {
             "messaging.process.duration",
             "Time for a batch of messages to be recorded, by what made it fail",
         );
+        expired.add(0, &[]);
         Self { messages, expired, delay, process }
     }
 

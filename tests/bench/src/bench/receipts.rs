@@ -61,7 +61,7 @@ fn url(world: &World, service: &str) -> Result<String> {
 }
 
 async fn waiting(connection: &mut PgConnection) -> Result<i64> {
-    Ok(sqlx::query_scalar("select count(*) from receipt_inbox where state = 'ready'").fetch_one(connection).await?)
+    Ok(sqlx::query_scalar(include_str!("../../sql/waiting.sql")).fetch_one(connection).await?)
 }
 
 /// How many receipts waited a third, two thirds, and all of the time on.

