@@ -1,5 +1,5 @@
 //! Receipts whose caller got no final answer although they may be in the inbox as answered: the time was over while the database
-//! was writing, or the caller hung up. The next repetition is answered OK, not called a duplicate (ARCHITECTURE.md 4.4).
+//! was writing. The next repetition is answered OK, not called a duplicate (ARCHITECTURE.md 4.4).
 //!
 //! Remembered here at once, and taken back in the inbox as soon as the database answers, so that every replica knows.
 

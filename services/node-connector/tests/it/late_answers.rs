@@ -1,18 +1,11 @@
-//! Receipts whose answer is late or never given: in time it is 503, and what was written all the same is no duplicate
-//! (ARCHITECTURE.md 4.4).
+//! Receipts whose answer is late: in time it is 503, and what was written all the same is no duplicate (ARCHITECTURE.md 4.4).
 
 use std::time::Duration;
 
-use anyhow::ensure;
-use fiorino_node_connector::Tuning;
-use fiorino_test_support::eventually;
 use fiorino_wire::FaultCode;
 use tokio::time::Instant;
 
-use crate::{
-    rig::{Names, Node, Reply, Rig, SOON, messages::Receipt, tenant::Answer},
-    storage,
-};
+use crate::rig::{Names, Node, Reply, Rig, messages::Receipt, tenant::Answer};
 
 const OTHERS: &str = "99999999990";
 const KPI: Duration = Duration::from_secs(2);
@@ -48,27 +41,4 @@ async fn a_slow_tenant_and_a_slow_database_together_are_503_within_2_s() {
     // It was told to come again: that is no duplicate.
     send(&node, &receipt).await.assert_ok();
     send(&node, &receipt).await.assert_ko(FaultCode::ReceiptDuplicata, OTHERS);
-}
-
-#[tokio::test]
-async fn who_hung_up_before_the_answer_is_answered_ok_by_another_replica() {
-    let (rig, node) = Rig::with_node().await;
-    let other = Node::start(rig.options("node-connector-1"), Tuning::default()).await;
-    other.ready().await;
-    let receipt = Receipt::new(&rig.names, "r1");
-    // Written, but after its caller is gone.
-    let mut tx = fiorino_kit::store::begin(&rig.db.pool).await.unwrap();
-    sqlx::query("lock table receipt_inbox in exclusive mode").execute(&mut *tx).await.unwrap();
-    let hung_up = tokio::time::timeout(Duration::from_millis(300), send(&node, &receipt)).await;
-    assert!(hung_up.is_err(), "it was answered");
-    tx.rollback().await.unwrap();
-    eventually(SOON, async || {
-        let rows = storage::rows(&rig.db.pool, "r1").await;
-        ensure!(rows.iter().any(|row| !row.answered), "{rows:?}");
-        Ok(())
-    })
-    .await
-    .unwrap();
-    send(&other, &receipt).await.assert_ok();
-    assert_eq!(storage::rows(&rig.db.pool, "r1").await.len(), 1);
 }
