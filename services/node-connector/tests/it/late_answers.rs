@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
+use fiorino_test_support::eventually;
 use fiorino_wire::FaultCode;
 use tokio::time::Instant;
 
-use crate::rig::{Names, Node, Reply, Rig, messages::Receipt, tenant::Answer};
+use crate::rig::{Names, Node, Reply, Rig, SOON, messages::Receipt, tenant::Answer};
 
 const OTHERS: &str = "99999999990";
 const KPI: Duration = Duration::from_secs(2);

@@ -33,6 +33,9 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
     let stranger = fiorino_e2e::town::Names { fiscal_code: "99999999990".to_owned(), ..town.names.clone() };
     messages::send(&town, &town.names.station, messages::verify(&stranger, &notice)).await.unwrap();
 
+    let portal = format!("http://127.0.0.1:{}/", town.world.addresses().portal_port);
+    reqwest::Client::new().get(portal).header("Host", town.names.hostname()).send().await.unwrap();
+
     let mut exposed = Metrics::new();
     gather(&town, &mut exposed).await.unwrap();
     exported_by_the_same_names(&town).await.unwrap();
