@@ -81,9 +81,9 @@ impl Platform {
         let services: Vec<_> = ["TARI", "MENSA", "MULTE"].map(|code| {
             json!({"code": code, "title": {"it": "Servizio"}, "taxonomyCode": "9/0101101IM/", "account": "tesoreria"})
         }).into();
-        let broker = json!({"fiscalCode": "15376371009"});
+        let broker = json!({"fiscalCode": "99999999990"});
         let station =
-            json!({"id": "15376371009_01", "brokerRef": {"name": "broker"}, "allowedNamespaces": {"from": "All"}});
+            json!({"id": "99999999990_01", "brokerRef": {"name": "broker"}, "allowedNamespaces": {"from": "All"}});
         let profile = json!({"profile": "standard", "revision": 1, "services": services});
         self.apply("Broker", &self.namespace, "broker", broker).await?;
         self.apply("Station", &self.namespace, "station", station).await?;

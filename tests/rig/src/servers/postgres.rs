@@ -146,16 +146,18 @@ fn settings(port: u16, mode: Mode) -> Vec<String> {
         "jit=off".to_owned(),
         "log_min_messages=warning".to_owned(),
     ];
-    if mode == Mode::Fast {
-        let careless = [
+    let more: &[&str] = match mode {
+        // As somebody runs it who writes much: a checkpoint every 15 minutes, not every gigabyte.
+        Mode::Durable => &["checkpoint_timeout=15min", "max_wal_size=8GB", "wal_compression=on"],
+        Mode::Fast => &[
             "wal_level=minimal",
             "fsync=off",
             "synchronous_commit=off",
             "full_page_writes=off",
             "checkpoint_timeout=1h",
             "max_wal_size=4GB",
-        ];
-        settings.extend(careless.map(str::to_owned));
-    }
+        ],
+    };
+    settings.extend(more.iter().map(|setting| (*setting).to_owned()));
     settings
 }
