@@ -18,7 +18,7 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider},
 };
 use prometheus::{Registry, TextEncoder};
-use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use uuid::Uuid;
 
 pub use self::scrub::identifier;
@@ -107,8 +107,11 @@ pub fn init(service: &'static str, options: &TelemetryOptions) -> Result<Telemet
         .with_tracked_inactivity(false)
         // Nothing here asks for OpenTelemetry's own current context; without it an entered span can still be given its parent.
         .with_context_activation(false)
-        // Log lines are found by their trace id: a copy within the span would go past the masking of the logs.
-        .with_counting_event_filter(filter_fn(|_| false));
+        // What a log line says of an error stays in the log, where it is masked.
+        .with_error_events_to_status(false)
+        .with_error_events_to_exceptions(false)
+        .with_error_fields_to_exceptions(false)
+        .with_error_records_to_exceptions(false);
     let logs = LineLayer::new(service, options.log_format, std::io::stderr);
     tracing_subscriber::registry().with(Gate::new(filter)).with(spans).with(logs).try_init()?;
 
@@ -130,7 +133,11 @@ pub fn duration_histogram(name: &'static str, description: &'static str) -> Hist
 
 fn tracer_provider(options: &TelemetryOptions, resource: Resource) -> Result<SdkTracerProvider> {
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(options.trace_ratio)));
-    let mut provider = SdkTracerProvider::builder().with_sampler(sampler).with_resource(resource);
+    let mut provider = SdkTracerProvider::builder()
+        .with_sampler(sampler)
+        .with_resource(resource)
+        // Log lines are found by their trace id: a copy within the span would go past the masking of the logs.
+        .with_max_events_per_span(0);
     if let Some(endpoint) = &options.otlp_endpoint {
         let exporter = SpanExporter::builder()
             .with_tonic()

@@ -6,6 +6,7 @@ mod memory;
 pub(crate) mod onboarding;
 mod receipts;
 mod verify;
+mod writes;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,6 +21,9 @@ use crate::{
     region::Region,
     report::Report,
 };
+
+/// Where the limit of what is written stands: it is measured last, for what it writes is long on its way to the disk.
+const WRITES: &str = "see the last lines";
 
 /// Connections to the node-connector at the same time.
 const CONNECTIONS: usize = 128;
@@ -39,6 +43,8 @@ pub(crate) enum Bench {
     Receipts,
     /// Positions over gRPC, one a call
     Create,
+    /// What PostgreSQL alone writes
+    Writes,
 }
 
 /// What the benches of the node share.
@@ -59,14 +65,15 @@ struct Measured {
 // === impl Bench ===
 
 impl Bench {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Onboarding, Self::Memory, Self::Verify, Self::Get, Self::Receipts, Self::Create];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Onboarding, Self::Memory, Self::Verify, Self::Get, Self::Receipts, Self::Create, Self::Writes];
 
     /// Measures, on a loaded region with the operator stopped.
     ///
     /// # Errors
     /// When a call fails: figures of a system that answers wrongly say nothing.
     pub(crate) async fn run(self, world: &mut World, run: &Run<'_>, report: &mut Report) -> Result<()> {
+        checkpoint(world).await?;
         match self {
             // Measured before the region was loaded: it needs the cluster.
             Self::Onboarding => Ok(()),
@@ -75,6 +82,7 @@ impl Bench {
             Self::Get => get::run(world, run, report).await,
             Self::Receipts => receipts::run(world, run, report).await,
             Self::Create => create::run(world, run, report).await,
+            Self::Writes => writes::run(world, report).await,
         }
     }
 }
@@ -138,15 +146,24 @@ fn figures(outcome: &Outcome) -> String {
     )
 }
 
-/// The notices' table that the scripts draw from, made once.
-async fn notices_to_draw(world: &World) -> Result<()> {
+/// What was loaded or measured before is on the disk.
+async fn checkpoint(world: &World) -> Result<()> {
+    sqlx::query("checkpoint").execute(&mut tenants_database(world).await?).await.map(drop).context("no checkpoint")
+}
+
+async fn tenants_database(world: &World) -> Result<sqlx::PgConnection> {
     use sqlx::Connection as _;
     let url = world.addresses().database_urls.get("tenant").context("tenant has no database")?;
-    let mut connection = sqlx::PgConnection::connect(url).await?;
+    Ok(sqlx::PgConnection::connect(url).await?)
+}
+
+/// The notices' table that the scripts draw from, made once.
+async fn notices_to_draw(world: &World) -> Result<()> {
+    let mut connection = tenants_database(world).await?;
     let made: bool =
         sqlx::query_scalar("select to_regclass('bench_notice') is not null").fetch_one(&mut connection).await?;
     if !made {
         sqlx::raw_sql(include_str!("../sql/notices.sql")).execute(&mut connection).await?;
     }
-    Ok(connection.close().await?)
+    Ok(())
 }

@@ -5,9 +5,8 @@ use fiorino_proto::positions::v1::{CreatePositionRequest, positions_client::Posi
 use fiorino_world::World;
 use tonic::transport::Channel;
 
-use super::{Run, figures, notices_to_draw, script};
+use super::{Run, WRITES, figures};
 use crate::{
-    limits,
     load::{self, Caller, Pace},
     machine,
     region::{channel, position},
@@ -17,8 +16,6 @@ use crate::{
 const RATE: u64 = 4_000;
 const SECONDS: u64 = 30;
 const CALLERS: usize = 128;
-/// Rows of one statement of the limit.
-const BATCH: f64 = 32.0;
 
 struct Creator {
     client: PositionsClient<Channel>,
@@ -26,8 +23,6 @@ struct Creator {
 }
 
 pub(super) async fn run(world: &World, run: &Run<'_>, report: &mut Report) -> Result<()> {
-    notices_to_draw(world).await?;
-    let rows = limits::pgbench(world, "tenant", &script("create.sql"), 4).await? * BATCH;
     let client = PositionsClient::new(channel(world, "dev").await?);
     let institutions = std::sync::Arc::new(run.region.institutions.clone());
     let creators =
@@ -39,7 +34,7 @@ pub(super) async fn run(world: &World, run: &Run<'_>, report: &mut Report) -> Re
     report.add(Row {
         what: format!("positions over gRPC, one a call, at {RATE}/s for {} s", run.lasting(SECONDS).as_secs()),
         figure: figures(&outcome),
-        limit: format!("pgbench: {rows:.0} positions/s written, {BATCH:.0} a transaction"),
+        limit: WRITES.into(),
         cpu,
     });
     Ok(())

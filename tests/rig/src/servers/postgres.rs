@@ -146,7 +146,7 @@ fn settings(port: u16, mode: Mode) -> Vec<String> {
         "jit=off".to_owned(),
         "log_min_messages=warning".to_owned(),
     ];
-    let more: &[&str] = match mode {
+    let of_mode: &[&str] = match mode {
         // As somebody runs it who writes much: a checkpoint every 15 minutes, not every gigabyte.
         Mode::Durable => &["checkpoint_timeout=15min", "max_wal_size=8GB", "wal_compression=on"],
         Mode::Fast => &[
@@ -158,6 +158,6 @@ fn settings(port: u16, mode: Mode) -> Vec<String> {
             "max_wal_size=4GB",
         ],
     };
-    settings.extend(more.iter().map(|setting| (*setting).to_owned()));
+    settings.extend(of_mode.iter().map(|setting| (*setting).to_owned()));
     settings
 }

@@ -273,7 +273,12 @@ async fn everything(town: &Town, last: &str) -> Result<Vec<(String, String)>> {
     let services = Scrape::processes(town);
     for (name, process) in town.world.processes() {
         let log = String::from_utf8_lossy(&fs_err::read(process.log())?).into_owned();
-        ensure!(!log.is_empty() || !services.iter().any(|service| service == name), "{name} logs nothing");
+        if services.iter().any(|service| service == name) {
+            ensure!(!log.is_empty(), "{name} logs nothing");
+            let other =
+                log.lines().find(|line| !serde_json::from_str::<Value>(line).is_ok_and(|told| told.is_object()));
+            ensure!(other.is_none(), "{name} prints what is no log line: {other:?}");
+        }
         all.extend(log.lines().map(|line| (format!("log of {name}"), line.to_owned())));
     }
     let logged = |text: &str| all.iter().any(|(place, line)| place.starts_with("log of") && line.contains(text));
