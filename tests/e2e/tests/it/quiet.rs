@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, Result, ensure};
 use fiorino_test_support::{Parts, eventually};
 use serde_json::Value;
 
@@ -30,9 +30,22 @@ async fn config_seq(town: &Town) -> i64 {
     sqlx::query_scalar("select config_seq from config_head").fetch_one(&pool).await.unwrap()
 }
 
+/// How often the operator has looked at an institution.
+async fn looks(town: &Town) -> Result<u64> {
+    let url = &town.world.addresses().admin_urls["operator"];
+    let metrics = reqwest::get(format!("{url}/metrics")).await?.text().await?;
+    let counts = metrics.lines().filter(|line| line.starts_with("reconcile_total{"));
+    counts.map(|line| Ok(line.rsplit(' ').next().context("a value")?.parse::<u64>()?)).sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_reconcile_of_an_unchanged_institution_makes_no_write() {
-    let town = Town::payable().await;
+    let town = Town::with(|mut options, _| {
+        options.extra_args.insert("operator".to_owned(), vec!["--resync-seconds=5".to_owned()]);
+        options
+    })
+    .await;
+    town.onboard().await;
     // Settled: the same count of writes twice in a row, two seconds apart.
     let settled = eventually(PATIENCE, async || {
         let before = writes(&town).len();
@@ -45,10 +58,17 @@ async fn a_second_reconcile_of_an_unchanged_institution_makes_no_write() {
     .unwrap();
     assert!(settled > 0, "the audit log shows the operator's writes");
     let sequence = config_seq(&town).await;
-    // An annotation of nobody's interest makes the operator look again, now and at every resync.
+    let before = looks(&town).await.unwrap();
+    // An annotation of nobody's interest makes the operator look again, and so does every resync: for a minute.
     let args = ["annotate", "creditorinstitution", "town", "-n", &town.names.namespace, "example.org/note=1"];
     town.world.kubectl(&args, "").await.unwrap();
-    tokio::time::sleep(Duration::from_mins(1)).await;
+    eventually(2 * PATIENCE, async || {
+        let looks = looks(&town).await? - before;
+        ensure!(looks >= 12, "{looks} looks");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+    .unwrap();
     let later = writes(&town);
     assert_eq!(later.len(), settled, "{later:?}");
     assert_eq!(config_seq(&town).await, sequence);

@@ -37,6 +37,9 @@ async fn one_manifest_makes_a_municipality_payable() {
     assert!(waiting["since"].is_string(), "{waiting}");
     let listing = town.world.kubectl(&["get", "payments", "-n", &town.names.namespace], "").await.unwrap();
     assert!(listing.contains("STAGE") && listing.contains("WAITING FOR") && listing.contains("SINCE"), "{listing}");
+    let row = listing.lines().find(|line| line.starts_with("creditorinstitution.fiorino.dev/town ")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[1..3], ["AgreementSigned", "PagoPA"], "{row}");
 
     town.register().await;
     town.condition("Payable", "True").await;
