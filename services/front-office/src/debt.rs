@@ -6,13 +6,11 @@ use fiorino_domain::{date::LegalDate, money::Cents};
 use fiorino_kit::rpc;
 use fiorino_proto::notices::v1::{NoticeState, ShowNoticeRequest, ShownNotice, display_client::DisplayClient};
 use jiff::Timestamp;
-use tokio::{sync::Semaphore, time::timeout};
-use tonic::{Code, Request, Status};
+use tokio::sync::Semaphore;
+use tonic::Status;
 
 use crate::asked::Asked;
 
-/// Longest first attempt: what is left is enough for another replica (ARCHITECTURE.md 5.3).
-const FIRST_ATTEMPT: Duration = Duration::from_millis(800);
 /// Both attempts.
 const BUDGET: Duration = Duration::from_secs(2);
 /// Questions in work at once: more are told to come again, so that a crowd waits nowhere.
@@ -88,32 +86,15 @@ impl Debts {
         }
     }
 
-    /// Twice at most; the channel gives the second attempt to another replica, if there is one.
     async fn ask(&self, asked: &Asked) -> Result<Option<ShownNotice>, Status> {
         let message =
             ShowNoticeRequest { institution: asked.institution.to_string(), notice_number: asked.number.to_string() };
-        match self.attempt(message.clone(), FIRST_ATTEMPT).await {
-            Err(status) if is_away(&status) => self.attempt(message, BUDGET.saturating_sub(FIRST_ATTEMPT)).await,
-            answered => answered,
-        }
+        let attempt = |request| {
+            let mut client = self.client.clone();
+            async move { client.show_notice(request).await }
+        };
+        rpc::call_twice(BUDGET, &message, attempt).await.map(|response| response.notice)
     }
-
-    async fn attempt(&self, message: ShowNoticeRequest, limit: Duration) -> Result<Option<ShownNotice>, Status> {
-        let mut request = Request::new(message);
-        request.set_timeout(limit);
-        let mut client = self.client.clone();
-        match timeout(limit, client.show_notice(request)).await {
-            Ok(answered) => answered.map(|response| response.into_inner().notice),
-            Err(_) => Err(Status::deadline_exceeded("tenant did not answer in time")),
-        }
-    }
-}
-
-fn is_away(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted | Code::Cancelled
-    )
 }
 
 // === impl Debt ===

@@ -13,10 +13,12 @@ mod guard;
 mod methods;
 mod observe;
 mod server;
+mod twice;
 
 pub use channel::{Channel, connect};
 pub use methods::every_method;
 pub use server::{Limits, Server};
+pub use twice::{call_twice, is_away};
 
 /// Why a server or channel could not be made or run.
 #[derive(Debug, thiserror::Error)]

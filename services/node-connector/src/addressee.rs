@@ -13,7 +13,6 @@ use fiorino_proto::config::v1::{Addressee, ResolveAddresseeRequest, config_read_
 use crate::{
     metrics::Metrics,
     projection::{Address, Lookup, Projection},
-    tenant,
 };
 
 /// How long an answer of tenant is remembered: long enough to spare it a burst, short enough for a new institution.
@@ -100,7 +99,7 @@ impl Resolver {
             let mut tenant = self.tenant.clone();
             async move { tenant.resolve_addressee(request).await }
         };
-        let answered = tenant::call(budget, &request, attempt).await;
+        let answered = rpc::call_twice(budget, &request, attempt).await;
         let verdict = match answered {
             Ok(response) => verdict(response.addressee()),
             Err(status) => {

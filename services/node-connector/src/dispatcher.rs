@@ -34,7 +34,6 @@ use crate::{
         inbox::{Inbox, SHARDS},
     },
     refused::Refused,
-    tenant,
 };
 
 /// How long an idle dispatcher waits before it looks again for rows of other replicas.
@@ -198,7 +197,7 @@ impl Dispatcher {
                 Code::DeadlineExceeded if slow.is_some() => return Err(Away::Tenant(status)),
                 Code::DeadlineExceeded if row.attempts == 0 => slow = Some((row, status)),
                 Code::DeadlineExceeded => self.defer_by(&row, &status).await?,
-                _ if tenant::is_away(&status) => return Err(Away::Tenant(status)),
+                _ if rpc::is_away(&status) => return Err(Away::Tenant(status)),
                 _ => self.defer_by(&row, &status).await?,
             }
         }
@@ -230,7 +229,7 @@ impl Dispatcher {
         let rows = [row];
         match self.send(&rows, SINGLE_TIMEOUT).await {
             Ok(outcomes) => self.settle(&rows, &outcomes).await,
-            Err(status) if tenant::is_away(&status) && status.code() != Code::DeadlineExceeded => {
+            Err(status) if rpc::is_away(&status) && status.code() != Code::DeadlineExceeded => {
                 Err(Away::Tenant(status))
             }
             Err(status) => Ok(self.defer_by(&rows[0], &status).await?),

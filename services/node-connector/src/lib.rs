@@ -23,7 +23,6 @@ pub mod projection;
 mod receipts;
 mod refused;
 pub mod service;
-mod tenant;
 
 pub use backoffice::Intervals;
 pub use config::{NodeOptions, Options};

@@ -9,8 +9,6 @@ use fiorino_proto::notices::v1::{
 };
 use tonic::Status;
 
-use crate::tenant;
-
 /// One notice, and until when its caller waits.
 #[derive(Debug, Clone)]
 pub(super) struct Ask<T> {
@@ -39,7 +37,7 @@ pub(super) fn verify(channel: rpc::Channel, clock: Clock) -> impl Fn(Vec<Ask<Not
                 let mut client = client.clone();
                 async move { client.verify_many(request).await }
             };
-            tenant::call(budget, &VerifyManyRequest { notices }, attempt).await.map(|response| response.replies)
+            rpc::call_twice(budget, &VerifyManyRequest { notices }, attempt).await.map(|response| response.replies)
         }))
     }
 }
@@ -53,7 +51,9 @@ pub(super) fn activate(channel: rpc::Channel, clock: Clock) -> impl Fn(Vec<Ask<A
                 let mut client = client.clone();
                 async move { client.activate_many(request).await }
             };
-            tenant::call(budget, &ActivateManyRequest { activations }, attempt).await.map(|response| response.replies)
+            rpc::call_twice(budget, &ActivateManyRequest { activations }, attempt)
+                .await
+                .map(|response| response.replies)
         }))
     }
 }
@@ -87,7 +87,7 @@ where
                 .collect())
         }
         Ok(replies) => Err(Status::internal(format!("{} replies for {expected} notices", replies.len()))),
-        Err(status) if tenant::is_away(&status) => Ok(waited_for.iter().map(|_| Answered::Away).collect()),
+        Err(status) if rpc::is_away(&status) => Ok(waited_for.iter().map(|_| Answered::Away).collect()),
         Err(status) => Err(status),
     }
 }
