@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::time::{Instant, interval};
+use fiorino_rig::Stopwatch;
+use tokio::time::interval;
 
 /// A terminal is told at once; a log file gets a sign of life now and then.
 const TERMINAL_TICK: Duration = Duration::from_millis(150);
@@ -16,7 +17,7 @@ static RUNNING: Mutex<Vec<Running>> = Mutex::new(Vec::new());
 
 struct Running {
     name: String,
-    started: Instant,
+    started: Stopwatch,
     detail: String,
 }
 
@@ -28,7 +29,7 @@ pub(crate) async fn step<T>(name: &str, work: impl Future<Output = Result<T>>) -
 /// The same, and answers with the time.
 pub(crate) async fn timed<T>(name: &str, work: impl Future<Output = Result<T>>) -> Result<(T, Duration)> {
     start_ticking();
-    let started = Instant::now();
+    let started = Stopwatch::start();
     running().push(Running { name: name.to_owned(), started, detail: String::new() });
     let result = work.await;
     running().retain(|step| step.name != name);

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
+use tokio::time::{sleep, timeout};
 
 use crate::cache::{Cache, Lock};
 use crate::cli::{Context, Demo, Installed};
@@ -60,7 +60,7 @@ pub(crate) async fn up(context: &Context, options: &Installed) -> Result<()> {
         .context("failed to start the background process")?;
     let told = tokio::select! {
         told = follow(&mut keeper, &log, &report) => told,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
     };
     if let Err(error) = told {
         end(keeper.id()).await?;
@@ -154,14 +154,12 @@ async fn end(pid: Option<u32>) -> Result<()> {
     if kill_process(target, Signal::TERM).is_err() {
         return Ok(());
     }
-    let deadline = Instant::now() + END_DEADLINE;
-    while is_running(pid) {
-        if Instant::now() > deadline {
-            bail!("process {pid} does not end");
+    let ended = async {
+        while is_running(pid) {
+            sleep(POLL).await;
         }
-        sleep(POLL).await;
-    }
-    Ok(())
+    };
+    timeout(END_DEADLINE, ended).await.map_err(|_| anyhow!("process {pid} does not end"))
 }
 
 /// A zombie has ended: only its parent has not looked yet.

@@ -14,7 +14,7 @@ use fiorino_kit::{clock::Clock, lease::LeaseSet, rpc, seal::Unsealer};
 use fiorino_proto::config::v1::{RecordReadbackRequest, config_readback_client::ConfigReadbackClient};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
@@ -136,16 +136,15 @@ impl Poller {
         while let Some(()) = token.run_until_cancelled(self.lease()).await {
             let mark = self.config.current().mark(&code);
             let Some(reading) = token.run_until_cancelled(self.read(&code)).await else { return };
-            let ended = Instant::now();
-            let next = ended + cadence.after(reading);
-            let soonest = ended + cadence.soonest(reading);
+            // Both run from here on, the end of the reading.
+            let (next, soonest) = (sleep(cadence.after(reading)), sleep(cadence.soonest(reading)));
             let changed = async {
                 self.changed(&code, mark).await;
-                sleep_until(soonest).await;
+                soonest.await;
             };
             tokio::select! {
                 () = token.cancelled() => return,
-                () = sleep_until(next) => {}
+                () = next => {}
                 () = changed => cadence.changed(),
             }
         }

@@ -7,7 +7,8 @@ use fiorino_e2e::town::{PATIENCE, Town, new_position};
 use fiorino_proto::positions::v1::{
     CreatePositionsRequest, create_outcome::Outcome, positions_client::PositionsClient,
 };
-use tokio::time::{Instant, sleep, timeout};
+use fiorino_rig::Stopwatch;
+use tokio::time::{sleep, timeout};
 use tonic::transport::Endpoint;
 
 /// For one attempt.
@@ -38,10 +39,10 @@ impl Debts {
     /// # Errors
     /// The last one, when a minute was not enough.
     pub async fn create(&self, references: &[String]) -> Result<Vec<String>> {
-        let end = Instant::now() + PATIENCE;
+        let begun = Stopwatch::start();
         loop {
             match timeout(ATTEMPT, self.attempt(references)).await.map_err(Into::into).flatten() {
-                Err(_) if Instant::now() < end => sleep(RETRY).await,
+                Err(_) if begun.elapsed() < PATIENCE => sleep(RETRY).await,
                 outcome => return outcome,
             }
         }

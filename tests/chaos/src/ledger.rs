@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fiorino_rig::Stopwatch;
 use fiorino_simulator::judge::Operation;
-use tokio::time::Instant;
 
 /// Within which verify and get are answered (ARCHITECTURE.md 5.3).
 const NOTICE_LIMIT: Duration = Duration::from_secs(2);
@@ -17,8 +17,9 @@ const LOOK: Duration = Duration::from_millis(50);
 const STALL: Duration = Duration::from_millis(20);
 
 /// Everything that was sent and answered; shared by all senders.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
+    opened: Stopwatch,
     book: Mutex<Book>,
 }
 
@@ -30,7 +31,7 @@ struct Book {
     late: Vec<Late>,
     broken: Vec<String>,
     excuses: Vec<Excuse>,
-    stalls: Vec<(Instant, Instant)>,
+    stalls: Vec<(Duration, Duration)>,
     figures: Figures,
 }
 
@@ -45,16 +46,16 @@ struct Sent {
 struct Late {
     operation: Operation,
     replica: usize,
-    begun: Instant,
-    ended: Instant,
+    begun: Duration,
+    ended: Duration,
 }
 
 /// A replica that was itself killed, hung or cut off from the node: no answer can come from there.
 #[derive(Debug)]
 struct Excuse {
     replica: usize,
-    begun: Instant,
-    ended: Option<Instant>,
+    begun: Duration,
+    ended: Option<Duration>,
 }
 
 /// Counts of a run.
@@ -81,6 +82,11 @@ pub struct Figures {
 // === impl Ledger ===
 
 impl Ledger {
+    /// This moment: time since the ledger was opened.
+    pub fn now(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
     /// A receipt is about to be sent, perhaps again; tells how often it was before.
     pub fn sending(&self, receipt_id: &str, notice_number: &str) -> u32 {
         let mut book = self.book();
@@ -100,9 +106,9 @@ impl Ledger {
         }
     }
 
-    /// An answer of a station came.
-    pub fn timed(&self, operation: Operation, replica: usize, begun: Instant, ended: Instant) {
-        let took = ended - begun;
+    /// An answer of a station came, to a call of these moments.
+    pub fn timed(&self, operation: Operation, replica: usize, begun: Duration, ended: Duration) {
+        let took = ended.saturating_sub(begun);
         let mut book = self.book();
         let notice = is_notice(operation);
         let slowest = if notice { &mut book.figures.slowest_notice_ms } else { &mut book.figures.slowest_receipt_ms };
@@ -145,14 +151,14 @@ impl Ledger {
 
     /// From now on a replica cannot answer.
     pub fn excuse(&self, replica: usize) {
-        self.book().excuses.push(Excuse { replica, begun: Instant::now(), ended: None });
+        self.book().excuses.push(Excuse { replica, begun: self.now(), ended: None });
     }
 
     /// From now on it can.
     pub fn excuse_no_more(&self, replica: usize) {
         let mut book = self.book();
         for excuse in book.excuses.iter_mut().filter(|excuse| excuse.replica == replica && excuse.ended.is_none()) {
-            excuse.ended = Some(Instant::now());
+            excuse.ended = Some(self.now());
         }
     }
 
@@ -177,7 +183,7 @@ impl Ledger {
     pub fn complaints(&self) -> Vec<String> {
         let book = self.book();
         let late = book.late.iter().filter(|late| !book.excused(late)).map(|late| {
-            let took = (late.ended - late.begun).as_millis();
+            let took = late.took().as_millis();
             format!("{:?} was answered by replica {} after {took} ms", late.operation, late.replica + 1)
         });
         book.broken.iter().cloned().chain(late).collect()
@@ -186,10 +192,10 @@ impl Ledger {
     /// Measures for ever how long this machine lets everybody wait.
     pub async fn measure_stalls(&self) {
         loop {
-            let begun = Instant::now();
+            let begun = self.now();
             tokio::time::sleep(LOOK).await;
-            let (due, ended) = (begun + LOOK, Instant::now());
-            if ended.saturating_duration_since(due) > STALL {
+            let (due, ended) = (begun + LOOK, self.now());
+            if ended.saturating_sub(due) > STALL {
                 self.book().stalls.push((due, ended));
             }
         }
@@ -198,6 +204,20 @@ impl Ledger {
     fn book(&self) -> MutexGuard<'_, Book> {
         // What is noted is whole after each statement.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { opened: Stopwatch::start(), book: Mutex::default() }
+    }
+}
+
+// === impl Late ===
+
+impl Late {
+    fn took(&self) -> Duration {
+        self.ended.saturating_sub(self.begun)
     }
 }
 
@@ -211,9 +231,9 @@ impl Book {
                 && excuse.ended.is_none_or(|ended| ended > late.begun)
         });
         let stalled: Duration = (self.stalls.iter())
-            .map(|(begun, ended)| (*ended).min(late.ended).saturating_duration_since((*begun).max(late.begun)))
+            .map(|(begun, ended)| (*ended).min(late.ended).saturating_sub((*begun).max(late.begun)))
             .sum();
-        away || late.ended - late.begun <= limit(late.operation) + stalled
+        away || late.took() <= limit(late.operation) + stalled
     }
 }
 
@@ -236,7 +256,7 @@ mod tests {
         let ledger = Ledger::default();
         ledger.excuse(0);
         ledger.excuse_no_more(0);
-        let begun = Instant::now();
+        let begun = ledger.now();
         ledger.excuse(1);
         ledger.timed(Operation::Verify, 0, begun, begun + NOTICE_LIMIT);
         ledger.timed(Operation::Verify, 1, begun, begun + LATE);
@@ -249,7 +269,7 @@ mod tests {
     #[test]
     fn a_pause_of_the_machine_is_nobodys_fault() {
         let ledger = Ledger::default();
-        let begun = Instant::now();
+        let begun = ledger.now();
         ledger.timed(Operation::Verify, 0, begun, begun + LATE);
         ledger.book().stalls.push((begun + LATE, begun + LATE * 2));
         assert_eq!(ledger.complaints().len(), 1, "a pause after it");

@@ -9,7 +9,7 @@ use fiorino_simulator::judge::{Operation, Verdict, tree::Element};
 use fiorino_simulator::messages::{self, Addressing, GetPaymentExtras, ReceiptFacts};
 use fiorino_simulator::registry::Station;
 use fiorino_simulator::station::StationClient;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::ledger::Ledger;
 
@@ -161,10 +161,10 @@ impl Node {
     }
 
     async fn call(&self, replica: usize, operation: Operation, request: String) -> Told {
-        let begun = Instant::now();
+        let begun = self.ledger.now();
         let verdict = self.client.call(&self.replicas[replica], operation, request).await.result;
         if verdict.is_ok() {
-            self.ledger.timed(operation, replica, begun, Instant::now());
+            self.ledger.timed(operation, replica, begun, self.ledger.now());
         }
         match verdict {
             Ok(Verdict::Ok(answer)) => Told::Ok(answer),

@@ -5,10 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use fiorino_rig::Stopwatch;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::compare;
 use crate::fault::{self, Fault, Kind};
@@ -47,7 +48,7 @@ pub struct Report {
 /// # Errors
 /// What was lost, came twice, came late, or does not come back.
 pub async fn run(stage: &mut Stage, seed: u64, length: Length, tell: impl Fn(&str)) -> Result<Report> {
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     let mut random = fault::random(seed);
     let load = stage.load().await?;
     let faults = faults(stage, &mut random, length, begun, &tell).await?;
@@ -62,7 +63,7 @@ async fn faults(
     stage: &mut Stage,
     random: &mut StdRng,
     length: Length,
-    begun: Instant,
+    begun: Stopwatch,
     tell: &impl Fn(&str),
 ) -> Result<Vec<Fault>> {
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.possible(stage)).collect();

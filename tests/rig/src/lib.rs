@@ -9,6 +9,7 @@ mod ports;
 mod process;
 pub mod proxy;
 pub mod servers;
+mod stopwatch;
 
 pub use corpus::{binary, contracts, helm_bin, kubernetes_bin, python, samples, variable, web, workspace_root};
 pub use host::{chromium, postgres_bin};
@@ -16,3 +17,4 @@ pub use kubernetes::Kubernetes;
 pub use poll::eventually;
 pub use ports::free_port;
 pub use process::{Process, Signal, Spec};
+pub use stopwatch::Stopwatch;

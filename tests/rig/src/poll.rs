@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
@@ -14,21 +14,20 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// # Errors
 /// The last error of the probe, once the deadline has passed.
 pub async fn eventually<T, E: Display>(deadline: Duration, mut probe: impl AsyncFnMut() -> Result<T, E>) -> Result<T> {
-    let end = Instant::now() + deadline;
-    let mut pause = FIRST_PAUSE;
     let mut last = String::from("the first attempt did not finish");
-    loop {
-        match timeout_at(end, probe()).await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => last = format!("{error:#}"),
-            Err(_) => {}
+    let attempts = async {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match probe().await {
+                Ok(value) => return value,
+                Err(error) => last = format!("{error:#}"),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        if Instant::now() + pause >= end {
-            return Err(anyhow!("not within {} ms: {last}", deadline.as_millis()));
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+    };
+    let outcome = timeout(deadline, attempts).await;
+    outcome.map_err(|_| anyhow!("not within {} ms: {last}", deadline.as_millis()))
 }
 
 #[cfg(test)]

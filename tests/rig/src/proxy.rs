@@ -148,9 +148,10 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Instant, timeout};
+    use tokio::time::timeout;
 
     use super::*;
+    use crate::Stopwatch;
 
     const SHORT: Duration = Duration::from_millis(150);
 
@@ -206,7 +207,7 @@ mod tests {
         let proxy = Proxy::before(echo().await).await.unwrap();
         proxy.set(Line::Slow(SHORT));
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         say(&mut stream, b"slow").await.unwrap();
         assert!(begun.elapsed() >= SHORT * 2, "{:?}", begun.elapsed());
     }

@@ -1,6 +1,11 @@
-//! Wall-clock time of the simulated world.
+//! Time of the simulated world.
+
+use std::{sync::LazyLock, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
+
+#[expect(clippy::disallowed_types, reason = "the simulator stands outside of the product and shares no clock with it")]
+static STARTED: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
 
 /// Now, in UTC.
 #[expect(
@@ -9,6 +14,11 @@ use jiff::{Timestamp, tz::TimeZone};
 )]
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// Time since the first one asked; never goes back.
+pub fn monotonic() -> Duration {
+    STARTED.elapsed()
 }
 
 /// The zone in which pagoPA's dates are legal dates.

@@ -10,7 +10,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use crate::{
     Options, clock,
@@ -96,7 +95,8 @@ struct Token {
     payment: Element,
     extras: ActivateExtras,
     answer: Activated,
-    expires: Instant,
+    /// In monotonic time.
+    expires: Duration,
     outcome: Option<bool>,
 }
 
@@ -211,7 +211,7 @@ impl Node {
     fn repeated(&self, key: &NoticeKey, extras: &ActivateExtras) -> Result<Option<Activated>, Fault> {
         let Some(idempotency_key) = &extras.idempotency_key else { return Ok(None) };
         let ledger = self.ledger();
-        let now = Instant::now();
+        let now = clock::monotonic();
         let known = ledger
             .tokens
             .values()
@@ -252,7 +252,7 @@ impl Node {
             payment,
             extras: extras.clone(),
             answer: answer.clone(),
-            expires: Instant::now() + self.token_validity,
+            expires: clock::monotonic() + self.token_validity,
             outcome: None,
         };
         self.ledger().tokens.insert(token.to_owned(), entry);
@@ -269,7 +269,7 @@ impl Node {
         if entry.outcome.is_some() {
             return Err(Fault::node("PPT_ESITO_GIA_ACQUISITO"));
         }
-        if Instant::now() > entry.expires {
+        if clock::monotonic() > entry.expires {
             return Err(Fault::node(if paid { "PPT_TOKEN_SCADUTO" } else { "PPT_TOKEN_SCADUTO_KO" }));
         }
         entry.outcome = Some(paid);
@@ -341,11 +341,12 @@ impl Node {
 
     /// Takes the notice for `token`, unless it is paid or another token holds it. It is free again with the hold, unless kept.
     fn hold(&self, key: &NoticeKey, token: &str) -> Result<Hold<'_>, Fault> {
+        let now = clock::monotonic();
         let mut ledger = self.ledger();
         if let Some(holder) = ledger.holders.get(key) {
             match ledger.tokens.get(holder) {
                 Some(entry) if entry.outcome == Some(true) => return Err(Fault::node("PPT_PAGAMENTO_DUPLICATO")),
-                Some(entry) if Instant::now() <= entry.expires => return Err(Fault::node("PPT_PAGAMENTO_IN_CORSO")),
+                Some(entry) if now <= entry.expires => return Err(Fault::node("PPT_PAGAMENTO_IN_CORSO")),
                 Some(_) => {}
                 None => return Err(Fault::node("PPT_ATTIVAZIONE_IN_CORSO")),
             }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::{
-    Options,
+    Options, clock,
     judge::{self, Operation, Verdict},
     registry::Station,
 };
@@ -93,14 +93,14 @@ impl StationClient {
     /// Sends `request` and judges the answer.
     pub async fn call(&self, station: &Station, operation: Operation, request: String) -> Call {
         let trace_id = uuid::Uuid::new_v4().simple().to_string();
-        let started = tokio::time::Instant::now();
+        let started = clock::monotonic();
         let limit = match operation {
             Operation::Verify | Operation::GetPayment | Operation::GetPaymentV2 => self.notice_timeout,
             Operation::SendRt | Operation::SendRtV2 => self.receipt_timeout,
         };
         let attempt = self.attempt(station, operation, &request, &trace_id);
         let result = tokio::time::timeout(limit, attempt).await.unwrap_or(Err(Unreachable::Timeout));
-        let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed_ms = u64::try_from(clock::monotonic().saturating_sub(started).as_millis()).unwrap_or(u64::MAX);
         Call { trace_id, elapsed_ms, result }
     }
 

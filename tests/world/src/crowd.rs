@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use fiorino_rig::eventually;
-use tokio::time::Instant;
+use fiorino_rig::{Stopwatch, eventually};
 
 use crate::World;
 
@@ -42,7 +41,7 @@ impl Crowd {
     /// # Errors
     /// What kubectl complains about, or how many are not Ready.
     pub async fn appear(&self, world: &World) -> Result<Appeared> {
-        let started = Instant::now();
+        let started = Stopwatch::start();
         let all: Vec<u32> = (0..self.size).collect();
         let hands = all.chunks(all.len().div_ceil(HANDS).max(1)).map(|some| self.manifests(world, some));
         let hands: Vec<String> = hands.collect::<Result<_>>()?;

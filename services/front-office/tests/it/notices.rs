@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fiorino_proto::notices::v1::{NoticeState, ShownNotice};
-use tokio::time::Instant;
+use fiorino_test_support::Stopwatch;
 use tonic::Code;
 
 use crate::support::{Answer, NUMBER, TOWN, World, lookup, notice};
@@ -122,7 +122,7 @@ async fn tenant_away_is_told_with_when_and_where_else() {
     {
         world.tenant.script().asked.clear();
         world.tenant.script().answer = answer;
-        let started = Instant::now();
+        let started = Stopwatch::start();
         let page = portal.get(&lookup(NUMBER, TOWN)).await;
         assert!(started.elapsed() < Duration::from_secs(4), "{answer:?} took {:?}", started.elapsed());
         page.assert_shows(503, &["Servizio non disponibile", "Riprova", "uffici postali"]);

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use fiorino_node_connector::{Limits, Tuning};
-use fiorino_test_support::eventually;
+use fiorino_test_support::{Stopwatch, eventually};
 use fiorino_wire::FaultCode;
 use futures::future::join_all;
-use tokio::time::Instant;
 
 use crate::rig::{
     Names, Node, Rig, SOON,
@@ -26,7 +25,7 @@ async fn narrow(rig: &Rig) -> Node {
 }
 
 async fn timed<T>(work: impl Future<Output = T>) -> (Duration, T) {
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let done = work.await;
     (started.elapsed(), done)
 }

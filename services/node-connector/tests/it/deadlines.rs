@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use fiorino_node_connector::Tuning;
-use fiorino_test_support::eventually;
+use fiorino_test_support::{Stopwatch, eventually};
 use fiorino_wire::{FaultCode, Version};
-use tokio::time::Instant;
 
 use crate::rig::{
     Names, Node, Rig, SOON,
@@ -18,7 +17,7 @@ const KPI: Duration = Duration::from_secs(2);
 
 async fn ask(rig: &Rig, node: &Node) -> (Duration, Vec<crate::rig::Reply>) {
     let messages = [messages::verify(&rig.names, NOTICE), messages::get(Version::V2, &rig.names, NOTICE)];
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let replies = futures::future::join_all(messages.map(|message| node.call(&rig.names.station, message))).await;
     (started.elapsed(), replies)
 }
@@ -56,7 +55,7 @@ async fn an_unknown_institution_and_a_tenant_that_hangs_is_a_system_error_within
     let (rig, node) = Rig::with_node().await;
     rig.tenant.script().resolving = Answer::Never;
     let names = Names { institution: "99999999990".into(), ..rig.names.clone() };
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let reply = node.call(&names.station, messages::verify(&names, NOTICE)).await;
     reply.assert_ko(FaultCode::SystemError, &names.institution);
     assert!(started.elapsed() < KPI, "{:?}", started.elapsed());

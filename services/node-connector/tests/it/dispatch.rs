@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use fiorino_node_connector::Tuning;
-use fiorino_test_support::eventually;
+use fiorino_test_support::{Stopwatch, eventually};
 use futures::future::join_all;
 use rstest::rstest;
-use tokio::time::Instant;
 use tonic::Code;
 
 use crate::{
@@ -49,7 +48,7 @@ async fn a_receipt_is_applied_at_once() {
     let (rig, node) = Rig::with_node().await;
     send(&node, &rig, "r0").await;
     applied(&rig, SOON, 1).await;
-    let started = Instant::now();
+    let started = Stopwatch::start();
     send(&node, &rig, "r1").await;
     applied(&rig, SOON, 2).await;
     assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use fiorino_test_support::eventually;
+use fiorino_test_support::{Stopwatch, eventually};
 use fiorino_wire::FaultCode;
-use tokio::time::Instant;
 
 use crate::rig::{Names, Node, Reply, Rig, SOON, messages::Receipt, tenant::Answer};
 
@@ -24,7 +23,7 @@ async fn a_slow_tenant_and_a_slow_database_together_are_503_within_2_s() {
     rig.tenant.script().own(&names);
     rig.tenant.script().resolving = Answer::After(Duration::from_millis(600));
     let receipt = Receipt { names, ..Receipt::new(&rig.names, "r1") };
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let blocked = async {
         eventually(SOON, async || {
             ensure!(rig.tenant.script().asked > 0, "nobody asks tenant");

@@ -7,9 +7,8 @@ use axum::http::StatusCode;
 use fiorino_kit::seal;
 use fiorino_node_connector::{Intervals, Tuning};
 use fiorino_proto::config::v1::{LifecyclePhase, RecordReadbackRequest};
-use fiorino_test_support::{eventually, fiscal_code};
+use fiorino_test_support::{Stopwatch, eventually, fiscal_code};
 use rstest::rstest;
-use tokio::time::Instant;
 
 use crate::rig::{Names, Node, Rig, SOON, registry, tenant};
 
@@ -184,7 +183,7 @@ async fn a_change_does_not_shorten_the_time_that_the_registry_asked_for() {
     let busy = Some((StatusCode::TOO_MANY_REQUESTS, Some(2)));
     let reading = Reading::start(|_, registry| registry.refuse = busy).await;
     reading.requested(1).await;
-    let asked = Instant::now();
+    let asked = Stopwatch::start();
     while reading.requests() == 1 {
         assert!(asked.elapsed() < SOON, "it is never read again");
         reading.change(&reading.rig.names.station);

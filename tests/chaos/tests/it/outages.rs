@@ -11,9 +11,8 @@ use fiorino_chaos::node::{Node, Receipt, Told};
 use fiorino_chaos::stage::{Own, Stage};
 use fiorino_e2e::town::{Names, PATIENCE, Town};
 use fiorino_rig::proxy::Line;
-use fiorino_rig::{Signal, eventually};
+use fiorino_rig::{Signal, Stopwatch, eventually};
 use rstest::rstest;
-use tokio::time::Instant;
 
 /// The outage itself, without the time that starting everything takes.
 const OUTAGE_MAX: Duration = Duration::from_secs(25);
@@ -54,7 +53,7 @@ fn ko(told: &Told, code: &str) -> bool {
 async fn without_the_node_connectors_database_receipts_are_503_and_notices_answered() {
     let stage = Box::pin(Stage::new(Own::default())).await.unwrap();
     let receipt = receipt(&stage, "away").await;
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     for replica in ["node-connector-1", "node-connector-2"] {
         stage.line(replica, "database").unwrap().set(Line::Cut);
     }
@@ -111,7 +110,7 @@ async fn without_tenant_receipts_of_known_institutions_are_ok_and_others_are_sto
     let stranger = stage.town.names.neighbour();
     let others = neighbour(&stage, &stranger);
     let foreign = Receipt::new(&receipt.notice_number, &receipt.payment);
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     away.begin(&mut stage.town);
     for replica in 0..stage.node.replicas() {
         // The ledger complains should one take longer than 2 s.
@@ -142,7 +141,7 @@ async fn without_kafka_a_paid_debt_is_a_duplicate_within_5_s_and_reported_later(
     let mut stage = Box::pin(Stage::new(own)).await.unwrap();
     let receipt = receipt(&stage, "away").await;
     stage.servers.kafka.as_mut().unwrap().process_mut().kill().unwrap();
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     assert!(ok(&stage.node.verify(0, &receipt.notice_number).await));
     let told = stage.node.send(0, &receipt).await;
     assert!(ok(&told), "{told:?}");
@@ -156,7 +155,7 @@ async fn without_kafka_a_paid_debt_is_a_duplicate_within_5_s_and_reported_later(
 async fn without_operator_api_server_and_reporting_nothing_is_different() {
     let mut stage = Box::pin(Stage::new(Own::default())).await.unwrap();
     let receipt = receipt(&stage, "away").await;
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     stage.line("operator", "kubernetes").unwrap().set(Line::Cut);
     stage.town.world.process("reporting").unwrap().kill().unwrap();
     assert!(ok(&stage.node.verify(1, &receipt.notice_number).await));

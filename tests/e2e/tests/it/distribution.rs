@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use fiorino_test_support::Signal;
-use tokio::time::Instant;
+use fiorino_test_support::{Signal, Stopwatch};
 
 use fiorino_e2e::town::Town;
 
@@ -12,7 +11,7 @@ async fn a_stopped_replica_makes_ready_unknown_and_is_excluded_after_ten_seconds
     let mut town = Town::payable().await;
     town.condition("Ready", "True").await;
     town.world.process("node-connector-2").unwrap().signal(Signal::STOP).unwrap();
-    let stopped = Instant::now();
+    let stopped = Stopwatch::start();
     town.apply(&town.names.town_manifest(town.platform(), "Comune di Roccafiorina Terme")).await.unwrap();
     town.condition("Ready", "Unknown").await;
     assert!(stopped.elapsed() < Duration::from_secs(10), "seen while the replica still counts as live");

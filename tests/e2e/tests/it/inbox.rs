@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use fiorino_test_support::{Signal, eventually};
+use fiorino_test_support::{Signal, Stopwatch, eventually};
 use serde_json::json;
-use tokio::time::Instant;
 
 use fiorino_e2e::town::{PATIENCE, Town};
 
@@ -35,7 +34,7 @@ async fn another_replica_applies_the_rows_of_a_dead_one() {
     .await
     .unwrap();
     town.world.process("node-connector-1").unwrap().kill().unwrap();
-    let died = Instant::now();
+    let died = Stopwatch::start();
     town.world.process("tenant").unwrap().signal(Signal::CONT).unwrap();
     for notice in &notices {
         town.reported(notice).await;

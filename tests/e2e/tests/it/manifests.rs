@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use fiorino_test_support::eventually;
+use fiorino_test_support::{Stopwatch, eventually};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use fiorino_e2e::town::{PATIENCE, Town, condition_of};
 
@@ -15,7 +14,7 @@ async fn a_wrong_account_number_is_told_with_field_and_remedy() {
     let manifest = town.names.town_manifest(town.platform(), "Comune di Roccafiorina");
     let wrong = manifest.replace(&town.names.iban, "IT71C0998877665000000104233");
     town.apply(&wrong).await.unwrap();
-    let applied = Instant::now();
+    let applied = Stopwatch::start();
     let told = eventually(PATIENCE, async || {
         let args = ["get", "iban", "tesoreria", "-n", &town.names.namespace, "-o", "json"];
         let iban: Value = serde_json::from_str(&town.world.kubectl(&args, "").await?)?;

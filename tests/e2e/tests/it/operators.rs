@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use fiorino_test_support::{Parts, Signal, eventually};
+use fiorino_test_support::{Parts, Signal, Stopwatch, eventually};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use fiorino_e2e::town::{PATIENCE, Town, condition_of};
 
@@ -65,7 +64,7 @@ async fn when_the_leader_is_killed_the_other_leads_within_the_leases_time() {
     let before = lease(&town).await.unwrap();
     let fence: i64 = town.in_tenant("select fence from fence").await;
     town.world.process("operator").unwrap().kill().unwrap();
-    let killed = Instant::now();
+    let killed = Stopwatch::start();
     town.apply(&town.names.town_manifest(town.platform(), "Comune di Roccafiorina Terme")).await.unwrap();
     let after = taken_over(&town, &before).await;
     assert!(killed.elapsed() < TAKEOVER, "taken over after {:?}", killed.elapsed());

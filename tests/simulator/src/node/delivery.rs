@@ -7,10 +7,11 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock,
     judge::{Operation, StationFault, Verdict},
     node::Node,
     station::Unreachable,
@@ -65,8 +66,9 @@ pub struct Delivery {
     pub elapsed_ms: Option<u64>,
     #[serde(skip)]
     request: String,
+    /// In monotonic time.
     #[serde(skip)]
-    due: Instant,
+    due: Duration,
 }
 
 /// All receipts.
@@ -95,7 +97,7 @@ impl Deliveries {
     pub fn resend(&self, id: usize) -> bool {
         let found = self.lock().get_mut(id).map(|delivery| {
             delivery.state = State::Pending;
-            delivery.due = Instant::now();
+            delivery.due = clock::monotonic();
         });
         self.changed.notify_one();
         found.is_some()
@@ -122,7 +124,7 @@ impl Deliveries {
             trace_id: None,
             elapsed_ms: None,
             request,
-            due: Instant::now(),
+            due: clock::monotonic(),
         };
         list.push(delivery);
         self.changed.notify_one();
@@ -132,9 +134,9 @@ impl Deliveries {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what is due, up to `room`, and tells when the next one will be.
-    fn take_due(&self, room: usize) -> (Vec<Delivery>, Option<Instant>) {
-        let now = Instant::now();
+    /// Takes what is due, up to `room`, and tells how long it is until the next one.
+    fn take_due(&self, room: usize) -> (Vec<Delivery>, Option<Duration>) {
+        let now = clock::monotonic();
         let mut list = self.lock();
         let due: Vec<_> = list
             .iter_mut()
@@ -147,7 +149,7 @@ impl Deliveries {
             })
             .collect();
         let next = list.iter().filter(|d| d.state == State::Pending).map(|d| d.due).min();
-        (due, next)
+        (due, next.map(|next| next.saturating_sub(now)))
     }
 
     fn settle(&self, id: usize, state: State, problem: Option<String>, call: Option<(String, u64)>) {
@@ -157,7 +159,7 @@ impl Deliveries {
             State::Pending if delivery.attempts >= self.attempts_max => State::Exhausted,
             other => other,
         };
-        delivery.due = Instant::now() + self.retry;
+        delivery.due = clock::monotonic() + self.retry;
         delivery.last_problem = problem;
         (delivery.trace_id, delivery.elapsed_ms) = call.unzip();
     }
@@ -173,12 +175,12 @@ pub async fn run(node: Arc<Node>, token: CancellationToken) {
             calls.spawn(async move { deliver(&node, delivery).await });
         }
         let full = calls.len() >= CONCURRENCY;
-        let wake = next.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
+        let pause = next.unwrap_or(Duration::from_hours(1));
         tokio::select! {
             () = token.cancelled() => return,
             Some(_) = calls.join_next() => {}
             () = node.deliveries.changed.notified() => {}
-            () = tokio::time::sleep_until(wake), if !full => {}
+            () = tokio::time::sleep(pause), if !full => {}
         }
     }
 }

@@ -10,20 +10,23 @@ use fiorino_simulator::{
     node::{ActivateExtras, NoticeKey, OutcomeExtras, delivery},
     registry::{Association, Contents, Institution, Station},
 };
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::node::station::{BENEFICIARY, FakeStation, INSTITUTION, STATION, World};
 
 async fn delivered(simulator: &Simulator, wanted: impl Fn(&delivery::Delivery) -> bool) -> delivery::Delivery {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    loop {
-        let found = simulator.node.deliveries.list().into_iter().find(&wanted);
-        match found {
-            Some(delivery) => return delivery,
-            None => assert!(tokio::time::Instant::now() < deadline, "{:?}", simulator.node.deliveries.list()),
+    let list = || simulator.node.deliveries.list();
+    let found = async {
+        loop {
+            if let Some(delivery) = list().into_iter().find(&wanted) {
+                return delivery;
+            }
+            // Short: some states do not last.
+            sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    };
+    timeout(Duration::from_secs(10), found).await.unwrap_or_else(|_| panic!("{:?}", list()))
 }
 
 async fn pay(world: &World) -> String {

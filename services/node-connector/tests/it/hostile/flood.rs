@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use fiorino_test_support::{Process, Spec, eventually, free_port};
+use fiorino_test_support::{Process, Spec, Stopwatch, eventually, free_port};
 use futures::future::join_all;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -158,7 +158,7 @@ async fn well_meant(url: String, message: String, over: CancellationToken) -> We
     let http = reqwest::Client::new();
     let mut told = WellMeant::default();
     while !over.is_cancelled() {
-        let started = Instant::now();
+        let started = Stopwatch::start();
         let request = http.post(&url).header("Content-Type", "text/xml").body(message.clone());
         let answer = request.send().await.context("a caller was not served").unwrap().text().await.unwrap();
         let served = answer.contains("<outcome>OK</outcome>");

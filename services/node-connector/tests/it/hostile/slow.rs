@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use fiorino_node_connector::{Bounds, Limits, Tuning};
+use fiorino_test_support::Stopwatch;
 use futures::future::join_all;
 use rstest::rstest;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use super::raw::{answers, is_closed, plain, post, read_to_end};
@@ -30,7 +31,7 @@ async fn node(rig: &Rig, connections: usize, idle: Duration) -> Node {
 }
 
 async fn verify_is_served(rig: &Rig, node: &Node) {
-    let started = Instant::now();
+    let started = Stopwatch::start();
     // A connection of its own: not one that was let in before.
     let http = reqwest::Client::new();
     let request = http.post(node.url(&rig.names.station)).header("Content-Type", "text/xml");

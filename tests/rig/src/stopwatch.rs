@@ -1,0 +1,43 @@
+//! How long something took.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+#[expect(clippy::disallowed_types, reason = "what measures others shares no clock with them")]
+static STARTED: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+
+/// Runs from its start on, by the machine's monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch {
+    /// Since the first one's start.
+    started: Duration,
+}
+
+// === impl Stopwatch ===
+
+impl Stopwatch {
+    /// Starts now.
+    pub fn start() -> Self {
+        Self { started: STARTED.elapsed() }
+    }
+
+    /// Time since its start.
+    pub fn elapsed(&self) -> Duration {
+        STARTED.elapsed().saturating_sub(self.started)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_runs_from_its_start_on() {
+        let first = Stopwatch::start();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let second = Stopwatch::start();
+        let later = second.elapsed();
+        assert!(first.elapsed() >= later + Duration::from_millis(20), "{first:?} {second:?}");
+        assert!(second.elapsed() >= later);
+    }
+}
