@@ -82,7 +82,7 @@ async fn every_page_is_accessible_by_keyboard_small_and_without_script() {
         ("15376371009", "prova.localhost", LifecyclePhase::Testing),
     ] {
         let resource = institution(code, "Unione dei comuni montani della Valdarda superiore", phase, &[host]);
-        world.tenant.configure(|script| script.add(resource));
+        world.tenant.configure([resource]);
         let shown = async || match portal.get_at(host, "/", &[]).await.status {
             200 => Ok(()),
             other => Err(other),

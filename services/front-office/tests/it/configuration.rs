@@ -22,7 +22,7 @@ async fn each_host_name_shows_its_institution() {
     let other = portal.get_at("altro.localhost", "/", &[]).await;
     other.assert_shows(404, &["Sito non trovato"]);
     let resource = institution(OTHER, "Comune di Altrove", LifecyclePhase::Live, &["altro.localhost"]);
-    let seq = world.tenant.configure(|script| script.add(resource));
+    let seq = world.tenant.configure([resource]);
     let shown = async || match portal.get_at("altro.localhost:8080", "/", &[]).await {
         reply if reply.status == 200 => Ok(reply),
         reply => Err(format!("{reply:?}")),
@@ -30,7 +30,7 @@ async fn each_host_name_shows_its_institution() {
     let reply = eventually(SOON, shown).await.unwrap();
     assert!(reply.body.contains("Comune di Altrove") && !reply.body.contains("Roccafiorina"), "{}", reply.body);
     // What it shows it has acknowledged.
-    let acknowledged = async || match world.tenant.script().acknowledged.last() {
+    let acknowledged = async || match world.tenant.acknowledged() {
         Some(ack) if ack.acknowledged_seq == seq && ack.nacks.is_empty() => Ok(()),
         other => Err(format!("{other:?}")),
     };
@@ -77,7 +77,7 @@ async fn a_closed_institution_asks_for_no_notice_and_one_in_testing_says_so() {
         (LifecyclePhase::Suspended, "name=\"codice\"", "Servizio in prova"),
     ] {
         let resource = institution("80041780356", "Comune di Roccafiorina", phase, &[HOST_OF_TOWN]);
-        world.tenant.configure(|script| script.add(resource));
+        world.tenant.configure([resource]);
         let probe = async || match portal.get("/").await.body {
             body if body.contains(shown) && !body.contains(absent) => Ok(()),
             body => Err(body),

@@ -27,7 +27,7 @@ async fn the_debt_as_it_is_now() {
     page.assert_shows(200, &shown);
     assert!(!page.body.contains("in corso"), "{}", page.body);
     // Asked again, not remembered.
-    world.tenant.tells(ShownNotice { amount_cents: 123_456, due_date: String::new(), ..notice() });
+    world.tenant.script().tells(ShownNotice { amount_cents: 123_456, due_date: String::new(), ..notice() });
     portal.time.advance(Duration::from_mins(1));
     let page = portal.get(&lookup(NUMBER, TOWN)).await;
     page.assert_shows(200, &["1.234,56\u{a0}€", "Situazione alle 10:13"]);
@@ -44,7 +44,7 @@ async fn every_state_says_what_to_do_and_only_what_can_be_paid_says_where() {
         (NoticeState::Expired, "La scadenza è passata"),
         (NoticeState::Unavailable, "riprova più tardi"),
     ] {
-        world.tenant.tells(ShownNotice { state: state.into(), ..notice() });
+        world.tenant.script().tells(ShownNotice { state: state.into(), ..notice() });
         let page = portal.get(&lookup(NUMBER, TOWN)).await;
         page.assert_shows(200, &[shown]);
         assert!(!page.body.contains("Dove puoi pagarlo"), "{state:?}: {}", page.body);
@@ -54,7 +54,7 @@ async fn every_state_says_what_to_do_and_only_what_can_be_paid_says_where() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_in_progress_is_told_with_its_end() {
     let (world, portal) = World::with_portal().await;
-    world.tenant.tells(ShownNotice { attempt_until: "2026-11-25T09:42:00Z".into(), ..notice() });
+    world.tenant.script().tells(ShownNotice { attempt_until: "2026-11-25T09:42:00Z".into(), ..notice() });
     portal
         .get(&lookup(NUMBER, TOWN))
         .await
@@ -109,7 +109,7 @@ async fn what_was_written_comes_back_as_text() {
     let page = portal.get("/avviso?codice=%22%3E%3Cscript%3Ealert(1)%3C/script%3E&ente=%27%22%3E%3Cb%3E").await;
     assert_eq!(page.status, 400);
     assert!(!page.body.contains("<script") && !page.body.contains("<b>"), "{}", page.body);
-    world.tenant.tells(ShownNotice { description: "<img src=x onerror=alert(1)>".into(), ..notice() });
+    world.tenant.script().tells(ShownNotice { description: "<img src=x onerror=alert(1)>".into(), ..notice() });
     let page = portal.get(&lookup(NUMBER, TOWN)).await;
     assert!(!page.body.contains("<img"), "{}", page.body);
 }

@@ -81,7 +81,7 @@ impl World {
         crypto::install_ring();
         let mesh = Mesh::new().unwrap();
         let database = Parts::get().migrated("front-office", &MIGRATIONS).await.unwrap();
-        let tenant = Tenant::start(&mesh).await;
+        let tenant = tenant::start(&mesh).await;
         Self { database, mesh, tenant }
     }
 

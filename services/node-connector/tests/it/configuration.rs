@@ -18,10 +18,8 @@ use crate::rig::{
 async fn a_new_institution_is_served_without_asking() {
     let (rig, node) = Rig::with_node().await;
     let names = Names { institution: fiorino_test_support::fiscal_code(), ..rig.names.clone() };
-    rig.tenant.configure(|script| {
-        script.add(tenant::institution(&names.institution, &names.station, LifecyclePhase::Live));
-        script.own(&names);
-    });
+    rig.tenant.script().own(&names);
+    rig.tenant.configure([tenant::institution(&names.institution, &names.station, LifecyclePhase::Live)]);
     eventually(SOON, async || {
         let before = rig.tenant.script().asked;
         node.call(&names.station, messages::verify(&names, NOTICE)).await.assert_ok();

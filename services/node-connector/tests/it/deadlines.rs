@@ -10,7 +10,7 @@ use fiorino_wire::{FaultCode, Version};
 use crate::rig::{
     Names, Node, Rig, SOON,
     messages::{self, NOTICE},
-    tenant::{Answer, Tenant},
+    tenant::{self, Answer},
 };
 
 const KPI: Duration = Duration::from_secs(2);
@@ -64,7 +64,7 @@ async fn an_unknown_institution_and_a_tenant_that_hangs_is_a_system_error_within
 #[tokio::test]
 async fn the_second_attempt_goes_to_another_replica() {
     let rig = Rig::start().await;
-    let second = Tenant::start(&rig.mesh, &rig.names).await;
+    let second = tenant::start(&rig.mesh, &rig.names).await;
     let mut options = rig.options("node-connector-0");
     options.tenant_endpoints.push(second.endpoint());
     let node = Node::start(options, Tuning::default()).await;

@@ -34,7 +34,7 @@ impl Reading {
         prepare(&rig, &mut registry.registry());
         let keys = ["primary", "secondary"].map(|key| seal::seal(&rig.seal_to, key.as_bytes()).unwrap());
         let broker = tenant::broker(&rig.names.broker, &registry.url(), keys.into());
-        rig.tenant.script().add(broker);
+        rig.tenant.configure([broker]);
         let tuning = Tuning { readback: INTERVALS, ..Tuning::default() };
         let node = Node::start(rig.options("node-connector-0"), tuning).await;
         node.ready().await;
@@ -73,7 +73,7 @@ impl Reading {
     /// A new institution at the station is streamed.
     fn change(&self, station: &str) {
         let institution = tenant::institution(&fiscal_code(), station, LifecyclePhase::Testing);
-        self.rig.tenant.configure(|script| script.add(institution));
+        self.rig.tenant.configure([institution]);
     }
 }
 
@@ -169,7 +169,7 @@ async fn a_change_of_the_configuration_is_read_at_once() {
     let before = reading.readings();
     // Of another broker: nothing to read.
     let another = format!("{}_01", fiscal_code());
-    reading.rig.tenant.configure(|script| script.add(tenant::station(&another, &another[..11])));
+    reading.rig.tenant.configure([tenant::station(&another, &another[..11])]);
     reading.change(&another);
     tokio::time::sleep(2 * INTERVALS.longest).await;
     assert_eq!(reading.readings(), before, "another broker's change");

@@ -222,7 +222,7 @@ async fn what_waits_is_applied_without_the_node_and_its_retry_is_no_duplicate() 
 async fn suspended_closed_or_unmanaged_is_accepted(#[case] phase: LifecyclePhase) {
     // Unmanaged is no phase: tenant streams such an institution as any other.
     let rig = Rig::start().await;
-    rig.tenant.script().add(tenant::institution(&rig.names.institution, &rig.names.station, phase));
+    rig.tenant.configure([tenant::institution(&rig.names.institution, &rig.names.station, phase)]);
     let node = rig.node().await;
     send(&node, &Receipt::new(&rig.names, "r1")).await.assert_ok();
     assert_eq!(applied(&rig, "r1", 1).await[0].findings, Vec::<String>::new());
@@ -242,10 +242,8 @@ async fn schema_violations_are_accepted_with_a_case() {
 async fn a_station_of_another_institution_is_accepted_with_a_case() {
     let (rig, node) = Rig::with_node().await;
     let other = format!("{}_02", rig.names.broker);
-    rig.tenant.configure(|script| {
-        script.add(tenant::station(&other, &rig.names.broker));
-        script.ours.insert(other.clone());
-    });
+    rig.tenant.script().ours.insert(other.clone());
+    rig.tenant.configure([tenant::station(&other, &rig.names.broker)]);
     let names = Names { station: other, ..rig.names.clone() };
     send(&node, &Receipt { names, ..Receipt::new(&rig.names, "r1") }).await.assert_ok();
     assert_eq!(applied(&rig, "r1", 1).await[0].findings, ["receipt_not_associated"]);

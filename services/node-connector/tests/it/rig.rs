@@ -74,7 +74,7 @@ impl Rig {
         let names = Names { station: format!("{broker}_01"), broker, institution: parts.fiscal_code() };
         let mesh = Mesh::new().unwrap();
         let db = parts.migrated("node-connector", &MIGRATIONS).await.unwrap();
-        let tenant = Tenant::start(&mesh, &names).await;
+        let tenant = tenant::start(&mesh, &names).await;
         let (secret, seal_to) = seal::generate();
         let unseal_key = mesh.dir().join("unseal.key");
         std::fs::write(&unseal_key, secret.expose_secret()).unwrap();

@@ -1,9 +1,6 @@
 //! What a test tells the fake, and what the fake saw.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
 
 use fiorino_proto::{
     config::v1::{
@@ -16,27 +13,13 @@ use fiorino_proto::{
     },
     receipts::v1::Receipt,
 };
-use tonic::Code;
+use fiorino_scripted_tenant::Answer;
 
 use crate::rig::{Names, messages};
-
-/// What the fake does with a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Answer {
-    #[default]
-    AtOnce,
-    /// After this long.
-    After(Duration),
-    /// Never.
-    Never,
-    Fail(Code),
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     // What the fake does.
-    /// By uid.
-    pub(crate) resources: HashMap<String, Resource>,
     /// Payable notices by number; every other is unknown.
     pub(crate) payable: HashMap<String, ActivatedNotice>,
     pub(crate) refused: HashMap<String, Refusal>,
@@ -62,26 +45,17 @@ pub(crate) struct Script {
     /// Receipts per call, failed calls too.
     pub(crate) batches: Vec<usize>,
     pub(crate) readbacks: Vec<RecordReadbackRequest>,
-    pub(crate) broken_rules: Vec<String>,
 }
 
 // === impl Script ===
 
 impl Script {
-    /// One broker, station and institution, which has one payable notice.
+    /// One payable notice of what is ours.
     pub(super) fn of(names: &Names) -> Self {
-        let Names { broker: code, station: station_id, institution: fiscal_code } = names;
         let mut script = Self::default();
-        script.add(broker(code, "", Vec::new()));
-        script.add(station(station_id, code));
-        script.add(institution(fiscal_code, station_id, LifecyclePhase::Live));
         script.own(names);
-        script.payable.insert(messages::NOTICE.to_owned(), activated(fiscal_code));
+        script.payable.insert(messages::NOTICE.to_owned(), activated(&names.institution));
         script
-    }
-
-    pub(crate) fn add(&mut self, resource: Resource) {
-        self.resources.insert(resource.uid.clone(), resource);
     }
 
     /// What `ResolveAddressee` knows, whether it is streamed or not.
@@ -186,12 +160,6 @@ pub(crate) fn institution(fiscal_code: &str, station_id: &str, phase: LifecycleP
 }
 
 fn resource(kind: ResourceKind, name: &str, spec: &impl prost::Message) -> Resource {
-    Resource {
-        kind: kind.into(),
-        uid: format!("uid-{name}"),
-        name: name.to_owned(),
-        generation: 1,
-        spec: spec.encode_to_vec().into(),
-        ..Resource::default()
-    }
+    let uid = format!("uid-{name}");
+    Resource { name: name.to_owned(), ..fiorino_scripted_tenant::resource(kind, &uid, spec) }
 }

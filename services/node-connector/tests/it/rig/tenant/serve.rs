@@ -1,14 +1,13 @@
 //! The fake's side of each RPC.
 
-use std::{collections::HashSet, pin::Pin, sync::MutexGuard, time::Duration};
+use std::collections::HashSet;
 
 use fiorino_domain::case::CaseKind;
 use fiorino_proto::{
     config::v1::{
         Addressee, GetInstitutionRequest, GetInstitutionResponse, LifecyclePhase, ListInstitutionsRequest,
         ListInstitutionsResponse, RecordReadbackRequest, RecordReadbackResponse, ResolveAddresseeRequest,
-        ResolveAddresseeResponse, StreamRequest, StreamResponse, config_read_server::ConfigRead,
-        config_readback_server::ConfigReadback, config_stream_server::ConfigStream, stream_request::Message,
+        ResolveAddresseeResponse, config_read_server::ConfigRead, config_readback_server::ConfigReadback,
     },
     notices::v1::{
         ActivateManyRequest, ActivateManyResponse, NoticeRef, VerifyManyRequest, VerifyManyResponse,
@@ -16,104 +15,34 @@ use fiorino_proto::{
     },
     receipts::v1::{ApplyOutcome, ApplyReceiptsRequest, ApplyReceiptsResponse, Receipt, receipts_server::Receipts},
 };
-use tokio::sync::mpsc;
-use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status};
 
 use super::{Answer, Fake, Script};
-
-const STORE: &str = "fake-store";
 
 // === impl Fake ===
 
 impl Fake {
-    fn script(&self) -> MutexGuard<'_, Script> {
-        self.script.lock().unwrap()
-    }
-
-    async fn obey(&self, of: impl Fn(&Script) -> Answer) -> Result<(), Status> {
-        let answer = of(&self.script());
-        match answer {
-            Answer::AtOnce => Ok(()),
-            Answer::After(delay) => {
-                tokio::time::sleep(delay).await;
-                Ok(())
-            }
-            Answer::Never => std::future::pending().await,
-            Answer::Fail(code) => Err(Status::new(code, "as the script says")),
-        }
-    }
-
-    fn rule(&self, holds: bool, rule: &str) -> Result<(), Status> {
-        if holds {
-            return Ok(());
-        }
-        self.script().broken_rules.push(rule.to_owned());
-        Err(Status::invalid_argument(rule.to_owned()))
+    async fn obey(&self, of: impl Fn(&mut Script) -> &mut Answer) -> Result<(), Status> {
+        let answer = of(&mut self.0.script()).take();
+        answer.obey().await
     }
 
     fn check_notice(&self, notice: &NoticeRef) -> Result<(), Status> {
-        let digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
-        self.rule(digits(&notice.institution, 11), "institution has 11 digits")?;
-        self.rule(digits(&notice.notice_number, 18), "notice_number has 18 digits")?;
-        self.rule(!notice.station_id.is_empty(), "station_id is told")?;
-        if self.script().poison.contains(&notice.notice_number) {
+        self.0.notice_rules(&notice.institution, &notice.notice_number)?;
+        self.0.rule(!notice.station_id.is_empty(), "station_id is told")?;
+        if self.0.script().poison.contains(&notice.notice_number) {
             return Err(Status::internal("a notice broke the batch"));
         }
         Ok(())
     }
 
     fn check_receipt(&self, receipt: &Receipt) -> Result<(), Status> {
-        self.rule(!receipt.receipt_id.is_empty() && !receipt.institution.is_empty(), "a receipt has its key")?;
-        self.rule(receipt.version >= 1, "version begins at 1")?;
-        self.rule(receipt.content_hash.len() == 32, "content_hash is a SHA-256")?;
-        self.rule(receipt.received_at.parse::<jiff::Timestamp>().is_ok(), "received_at is RFC 3339")?;
+        self.0.rule(!receipt.receipt_id.is_empty() && !receipt.institution.is_empty(), "a receipt has its key")?;
+        self.0.rule(receipt.version >= 1, "version begins at 1")?;
+        self.0.rule(receipt.content_hash.len() == 32, "content_hash is a SHA-256")?;
+        self.0.rule(receipt.received_at.parse::<jiff::Timestamp>().is_ok(), "received_at is RFC 3339")?;
         let known = receipt.findings.iter().all(|code| CaseKind::parse(code).is_ok());
-        self.rule(known, "findings are kinds of cases")
-    }
-
-    fn snapshot(&self, nonce: &str) -> StreamResponse {
-        StreamResponse {
-            nonce: nonce.to_owned(),
-            store_id: STORE.to_owned(),
-            snapshot_start: true,
-            resources: self.script().resources.values().cloned().collect(),
-            tombstones: Vec::new(),
-            complete: true,
-            up_to_seq: *self.seq.borrow(),
-        }
-    }
-}
-
-#[tonic::async_trait]
-impl ConfigStream for Fake {
-    type StreamStream = Pin<Box<dyn Stream<Item = Result<StreamResponse, Status>> + Send>>;
-
-    async fn stream(&self, request: Request<Streaming<StreamRequest>>) -> Result<Response<Self::StreamStream>, Status> {
-        let mut requests = request.into_inner();
-        let first = requests.message().await?.and_then(|request| request.message);
-        let Some(Message::Hello(hello)) = first else { return Err(Status::invalid_argument("the first is a hello")) };
-        self.rule(hello.service == "node-connector" && !hello.boot_id.is_empty(), "a hello tells who it is")?;
-        let (responses, stream) = mpsc::channel(4);
-        let fake = self.clone();
-        tokio::spawn(async move {
-            let mut seq = fake.seq.subscribe();
-            loop {
-                seq.borrow_and_update();
-                if responses.send(Ok(fake.snapshot(&hello.boot_id))).await.is_err() {
-                    return;
-                }
-                loop {
-                    tokio::select! {
-                        () = fake.token.cancelled() => return,
-                        changed = seq.changed() => if changed.is_ok() { break } else { return },
-                        () = tokio::time::sleep(Duration::from_secs(5)) => break,
-                        ack = requests.next() => if !matches!(ack, Some(Ok(_))) { return },
-                    }
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+        self.0.rule(known, "findings are kinds of cases")
     }
 }
 
@@ -137,10 +66,10 @@ impl ConfigRead for Fake {
         &self,
         request: Request<ResolveAddresseeRequest>,
     ) -> Result<Response<ResolveAddresseeResponse>, Status> {
-        self.script().asked += 1;
-        self.obey(|script| script.resolving).await?;
+        self.0.script().asked += 1;
+        self.obey(|script| &mut script.resolving).await?;
         let asked = request.into_inner();
-        let script = self.script();
+        let script = self.0.script();
         let addressee = if !script.ours.contains(&asked.broker_fiscal_code) {
             Addressee::BrokerNeverOurs
         } else if !script.ours.contains(&asked.station_id) {
@@ -163,7 +92,7 @@ impl ConfigReadback for Fake {
         &self,
         request: Request<RecordReadbackRequest>,
     ) -> Result<Response<RecordReadbackResponse>, Status> {
-        let mut script = self.script();
+        let mut script = self.0.script();
         script.readbacks.push(request.into_inner());
         Ok(Response::new(RecordReadbackResponse { waiting: script.waiting }))
     }
@@ -173,13 +102,13 @@ impl ConfigReadback for Fake {
 impl Notices for Fake {
     async fn verify_many(&self, request: Request<VerifyManyRequest>) -> Result<Response<VerifyManyResponse>, Status> {
         let notices = request.into_inner().notices;
-        self.rule((1..=64).contains(&notices.len()), "1 to 64 notices")?;
-        self.script().verified.push(notices.clone());
+        self.0.rule((1..=64).contains(&notices.len()), "1 to 64 notices")?;
+        self.0.script().verified.push(notices.clone());
         for notice in &notices {
             self.check_notice(notice)?;
         }
-        self.obey(|script| script.notices).await?;
-        let script = self.script();
+        self.obey(|script| &mut script.notices).await?;
+        let script = self.0.script();
         Ok(Response::new(VerifyManyResponse { replies: notices.iter().map(|notice| script.verify(notice)).collect() }))
     }
 
@@ -188,14 +117,14 @@ impl Notices for Fake {
         request: Request<ActivateManyRequest>,
     ) -> Result<Response<ActivateManyResponse>, Status> {
         let activations = request.into_inner().activations;
-        self.rule((1..=64).contains(&activations.len()), "1 to 64 activations")?;
-        self.script().activated.extend(activations.iter().cloned());
+        self.0.rule((1..=64).contains(&activations.len()), "1 to 64 activations")?;
+        self.0.script().activated.extend(activations.iter().cloned());
         for activation in &activations {
-            self.rule(activation.notice.is_some(), "an activation has its notice")?;
+            self.0.rule(activation.notice.is_some(), "an activation has its notice")?;
             self.check_notice(activation.notice.as_ref().unwrap())?;
         }
-        self.obey(|script| script.notices).await?;
-        let script = self.script();
+        self.obey(|script| &mut script.notices).await?;
+        let script = self.0.script();
         let replies = activations.iter().map(|activation| script.activate(activation)).collect();
         Ok(Response::new(ActivateManyResponse { replies }))
     }
@@ -208,16 +137,16 @@ impl Receipts for Fake {
         request: Request<ApplyReceiptsRequest>,
     ) -> Result<Response<ApplyReceiptsResponse>, Status> {
         let receipts = request.into_inner().receipts;
-        self.rule((1..=256).contains(&receipts.len()), "1 to 256 receipts")?;
-        self.script().batches.push(receipts.len());
+        self.0.rule((1..=256).contains(&receipts.len()), "1 to 256 receipts")?;
+        self.0.script().batches.push(receipts.len());
         for receipt in &receipts {
             self.check_receipt(receipt)?;
         }
-        self.obey(|script| script.applying).await?;
-        if receipts.iter().any(|receipt| self.script().slow.contains(&receipt.receipt_id)) {
+        self.obey(|script| &mut script.applying).await?;
+        if receipts.iter().any(|receipt| self.0.script().slow.contains(&receipt.receipt_id)) {
             std::future::pending::<()>().await;
         }
-        let mut script = self.script();
+        let mut script = self.0.script();
         if receipts.iter().any(|receipt| script.poison.contains(&receipt.receipt_id)) {
             return Err(Status::internal("a receipt broke the batch"));
         }
