@@ -4,6 +4,7 @@
 
 mod chart;
 mod cluster;
+mod complaining;
 mod elections;
 mod examples;
 mod lifecycle;
