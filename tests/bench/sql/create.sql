@@ -1,5 +1,4 @@
 -- What creating positions commits, 32 at a time.
-\set a random(1, 199968)
 begin;
 insert into client_reference
 select institution_id, 'limit', nextval('bench_nav')::text, sha256(nav::bytea), gen_random_uuid()

@@ -1,6 +1,7 @@
 //! What is measured.
 
 mod create;
+mod drawn;
 mod get;
 mod memory;
 pub(crate) mod onboarding;
@@ -16,14 +17,15 @@ use fiorino_world::World;
 use crate::{
     http::{Connection, Requests},
     limits,
-    load::{self, Outcome, Pace},
+    load::{self, Caller, Outcome, Pace},
     machine,
     region::Region,
-    report::Report,
+    report::{Limit, Profile, Report, Row},
+    wal::Wal,
 };
 
-/// Where the limit of what is written stands: it is measured last, for what it writes is long on its way to the disk.
-const WRITES: &str = "see the last lines";
+/// Whose memory is told.
+const SERVICES: [&str; 4] = ["tenant", "node-connector-1", "reporting", "front-office"];
 
 /// Connections to the node-connector at the same time.
 const CONNECTIONS: usize = 128;
@@ -60,6 +62,7 @@ pub(crate) struct Run<'a> {
 struct Measured {
     outcome: Outcome,
     cpu: String,
+    wal: String,
 }
 
 // === impl Bench ===
@@ -110,10 +113,23 @@ async fn over_http(
     lasting: Duration,
 ) -> Result<Measured> {
     let connections = Connection::open(address, CONNECTIONS, requests, 0, expect).await?;
-    let before = machine::cpu(world)?;
-    let outcome = load::run(connections, pace, requests.len(), lasting).await?;
-    let cpu = machine::shares(&before, &machine::cpu(world)?, outcome.took);
-    Ok(Measured { outcome, cpu })
+    measure(world, connections, pace, requests.len(), lasting).await
+}
+
+/// Runs callers, and reads what it takes of the machine.
+async fn measure<C: Caller>(
+    world: &World,
+    callers: Vec<C>,
+    pace: Pace,
+    calls: u64,
+    lasting: Duration,
+) -> Result<Measured> {
+    let mut connection = tenants_database(world).await?;
+    let (cpu, wal) = (machine::cpu(world)?, Wal::read(&mut connection).await?);
+    let outcome = load::run(callers, pace, calls, lasting).await?;
+    let cpu = machine::shares(&cpu, &machine::cpu(world)?, outcome.took);
+    let wal = Wal::read(&mut connection).await?.since(&wal, outcome.took);
+    Ok(Measured { outcome, cpu, wal })
 }
 
 /// Where the node calls: the plain listener, as the figures of other systems were taken.
@@ -123,27 +139,30 @@ fn node(world: &World) -> Result<SocketAddr> {
 }
 
 /// What a server that does nothing gives to the same callers.
-async fn bare(world: &World, requests: &Arc<Requests>) -> Result<f64> {
+async fn bare(world: &World, requests: &Arc<Requests>) -> Result<String> {
     let (address, server) = limits::bare_server().await?;
     let measured = over_http(world, address, requests, "<outcome>", Pace::Closed, limits::LASTING).await?;
     server.abort();
-    Ok(measured.outcome.all_well("bare server")?.rate())
+    Ok(format!("bare axum {:.0}/s", measured.outcome.all_well("bare server")?.rate()))
 }
 
-/// A script of pgbench from `sql/`.
-fn script(name: &str) -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql").join(name)
-}
+// === impl Measured ===
 
-/// `rate/s, p50, p99, p99.9`.
-fn figures(outcome: &Outcome) -> String {
-    format!(
-        "{:.0}/s, p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
-        outcome.rate(),
-        outcome.ms(50.0),
-        outcome.ms(99.0),
-        outcome.ms(99.9)
-    )
+impl Measured {
+    /// A line of the table: rate, percentiles, and what it took. Fails unless every call was answered rightly.
+    fn row(self, what: String, limit: Limit) -> Result<Row> {
+        let Self { outcome, cpu, wal } = self;
+        let outcome = outcome.all_well(&what)?;
+        let figure = format!(
+            "{:.0}/s, p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
+            outcome.rate(),
+            outcome.ms(50.0),
+            outcome.ms(99.0),
+            outcome.ms(99.9)
+        );
+        let profile = Some(Profile { seconds: outcome.by_second(), wal });
+        Ok(Row { what, figure, limit, cpu, profile })
+    }
 }
 
 /// What was loaded or measured before is on the disk.

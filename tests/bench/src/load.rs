@@ -41,6 +41,8 @@ pub(crate) struct Outcome {
     pub(crate) complaint: Option<String>,
     /// From the first arrival to the last answer.
     pub(crate) took: Duration,
+    /// The longest latency of the calls that were due in each second of the run, in microseconds.
+    pub(crate) seconds: Vec<u64>,
 }
 
 /// Arrivals of a run, taken by its callers in order.
@@ -85,7 +87,7 @@ async fn work<C: Caller>(mut caller: C, arrivals: Arc<Arrivals>) -> Result<Outco
         match answer {
             Ok(()) => {
                 outcome.answered += 1;
-                outcome.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LATENCY_MAX));
+                outcome.add_latency(arrivals.second(arrival.due), took);
             }
             Err(error) => {
                 outcome.failed += 1;
@@ -118,6 +120,11 @@ impl Arrivals {
         tokio::time::sleep(ahead).await;
         Some(Arrival { index, due: self.clock.monotonic() })
     }
+
+    /// The second of the run, from zero.
+    fn second(&self, due: Duration) -> usize {
+        usize::try_from(due.saturating_sub(self.start).as_secs()).unwrap_or(usize::MAX)
+    }
 }
 
 // === impl Outcome ===
@@ -125,11 +132,28 @@ impl Arrivals {
 impl Outcome {
     fn new() -> Result<Self> {
         let latency = Histogram::new_with_bounds(1, LATENCY_MAX, 3)?;
-        Ok(Self { latency, answered: 0, failed: 0, complaint: None, took: Duration::ZERO })
+        Ok(Self { latency, answered: 0, failed: 0, complaint: None, took: Duration::ZERO, seconds: Vec::new() })
+    }
+
+    fn add_latency(&mut self, second: usize, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(LATENCY_MAX);
+        self.latency.saturating_record(micros);
+        self.longest_in(second, micros);
+    }
+
+    fn longest_in(&mut self, second: usize, micros: u64) {
+        if self.seconds.len() <= second {
+            self.seconds.resize(second + 1, 0);
+        }
+        let longest = &mut self.seconds[second];
+        *longest = micros.max(*longest);
     }
 
     fn add(&mut self, other: Self) -> Result<()> {
         self.latency.add(other.latency)?;
+        for (second, micros) in other.seconds.into_iter().enumerate() {
+            self.longest_in(second, micros);
+        }
         self.answered += other.answered;
         self.failed += other.failed;
         self.complaint = self.complaint.take().or(other.complaint);
@@ -144,6 +168,17 @@ impl Outcome {
     /// A percentile in milliseconds.
     pub(crate) fn ms(&self, percentile: f64) -> f64 {
         self.latency.value_at_percentile(percentile) as f64 / 1_000.0
+    }
+
+    /// The longest latency of the median second, and of the three slowest ones.
+    pub(crate) fn by_second(&self) -> String {
+        let mut seconds: Vec<(usize, u64)> = self.seconds.iter().copied().enumerate().collect();
+        seconds.sort_unstable_by_key(|(_, micros)| std::cmp::Reverse(*micros));
+        let ms = |micros: u64| micros as f64 / 1_000.0;
+        let median = seconds.get(seconds.len() / 2).map_or(0.0, |(_, micros)| ms(*micros));
+        let slowest =
+            seconds.iter().take(3).map(|(second, micros)| format!("{:.0} ms in second {}", ms(*micros), second + 1));
+        format!("median {median:.0} ms; {}", slowest.collect::<Vec<_>>().join(", "))
     }
 
     /// Fails unless every call was answered rightly.

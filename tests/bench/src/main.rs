@@ -21,6 +21,7 @@ mod machine;
 mod region;
 mod report;
 mod soap;
+mod wal;
 
 use std::path::PathBuf;
 
@@ -29,7 +30,12 @@ use clap::Parser;
 use fiorino_rig::variable;
 use fiorino_world::{Options, World};
 
-use crate::{bench::Bench, cluster::Cluster, region::Region, report::Report};
+use crate::{
+    bench::{Bench, onboarding::Platform},
+    cluster::Cluster,
+    region::Region,
+    report::Report,
+};
 
 /// Measures Fiorino; started by `cargo xtask bench`
 #[derive(Debug, Parser)]
@@ -59,13 +65,15 @@ async fn main() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let mut world = Box::pin(World::start(options(dir.path().to_owned())?)).await?;
     let mut report = Report::new(cli.institutions, cli.notices);
+    let platform = Platform::of(&world).await?;
+    let institutions = platform.region(cli.institutions, &mut report).await?;
     if wanted.contains(&Bench::Onboarding) {
-        bench::onboarding::run(&world, &mut report).await?;
+        bench::onboarding::run(&mut world, &platform, cli.institutions, &mut report).await?;
     }
     if wanted.iter().any(|bench| *bench != Bench::Onboarding) {
         world.process("operator")?.stop()?;
         let _asleep = Cluster::sleep()?;
-        let region = Box::pin(Region::load(&world, cli.institutions, cli.notices, &mut report)).await?;
+        let region = Box::pin(Region::load(&world, institutions, cli.notices, &mut report)).await?;
         let run = bench::Run { region: &region, duration: cli.duration };
         for bench in Bench::ALL.into_iter().filter(|bench| wanted.contains(bench)) {
             Box::pin(bench.run(&mut world, &run, &mut report)).await?;

@@ -1,4 +1,4 @@
-//! A region as it is on an ordinary day: its institutions, as the operator would apply them, and its open notices.
+//! A region as it is on an ordinary day: its institutions and their open notices.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -6,21 +6,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use fiorino_proto::{
-    config::v1::{
-        AccountNumber, AccountSpec, AcquireFenceRequest, ApplyBundleRequest, Association, AssociationState, BrokerSpec,
-        ExpiryPolicy, InstitutionSpec, LifecyclePhase, Resource, ResourceKind, ServiceSpec, StationSpec,
-        config_apply_client::ConfigApplyClient,
-    },
-    positions::v1::{
-        CreatePositionsRequest, Debtor, NewInstalment, NewOption, NewPosition, PersonKind, create_outcome::Outcome,
-        positions_client::PositionsClient,
-    },
+use fiorino_proto::positions::v1::{
+    CreatePositionsRequest, Debtor, NewInstalment, NewOption, NewPosition, PersonKind, create_outcome::Outcome,
+    positions_client::PositionsClient,
 };
 use fiorino_world::World;
-use prost::Message;
 use rand::seq::SliceRandom as _;
-use sha2::{Digest as _, Sha256};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::{
@@ -65,13 +56,11 @@ struct Loader {
 // === impl Region ===
 
 impl Region {
-    /// Loads institutions and notices through the calls that everybody uses.
+    /// Loads notices of the institutions through the calls that everybody uses.
     ///
     /// # Errors
     /// When one of them is refused.
-    pub(crate) async fn load(world: &World, institutions: usize, notices: usize, report: &mut Report) -> Result<Self> {
-        let codes: Vec<String> = (0..institutions).map(fiscal_code).collect();
-        apply(world, &codes).await?;
+    pub(crate) async fn load(world: &World, codes: Vec<String>, notices: usize, report: &mut Report) -> Result<Self> {
         let shared: Arc<Vec<Arc<str>>> = Arc::new(codes.iter().map(|code| Arc::from(code.as_str())).collect());
         let made = Arc::new(Mutex::new(Vec::with_capacity(notices)));
         let mut loaders = Vec::new();
@@ -158,87 +147,5 @@ pub(crate) fn position(client_reference: &str) -> NewPosition {
         debtor: Some(debtor),
         options: vec![NewOption { description: "Unica rata".to_owned(), instalments: vec![instalment] }],
         draft: false,
-    }
-}
-
-/// Eleven digits; the check digit is not looked at in `Uat`.
-fn fiscal_code(index: usize) -> String {
-    format!("8{index:010}")
-}
-
-async fn apply(world: &World, codes: &[String]) -> Result<()> {
-    let platform = &world.options().platform;
-    let mut client = ConfigApplyClient::new(channel(world, "operator").await?);
-    let lease = AcquireFenceRequest { lease_uid: "bench".into(), lease_transitions: 1, platform: platform.clone() };
-    let fence = client.acquire_fence(lease).await?.into_inner().fence;
-    for code in codes {
-        let bundle = bundle(platform, &world.options().environment, code, fence);
-        let response = client.apply_bundle(bundle).await?.into_inner();
-        ensure!(response.outcomes.iter().all(|outcome| outcome.message.is_empty()), "{response:?}");
-    }
-    Ok(())
-}
-
-fn bundle(platform: &str, environment: &str, code: &str, fence: i64) -> ApplyBundleRequest {
-    let association = Association {
-        station_id: STATION.to_owned(),
-        aux_digit: 3,
-        code: "12".to_owned(),
-        state: AssociationState::Issuing.into(),
-        ..Association::default()
-    };
-    let institution = InstitutionSpec {
-        fiscal_code: code.to_owned(),
-        legal_name: format!("Comune {code}"),
-        phase: LifecyclePhase::Live.into(),
-        associations: vec![association],
-        ..InstitutionSpec::default()
-    };
-    let number =
-        AccountNumber { valid_from: "2026-01-01".to_owned(), iban: IBAN.to_owned(), ..AccountNumber::default() };
-    let account = AccountSpec { name: "tesoreria".to_owned(), numbers: vec![number], ..AccountSpec::default() };
-    let service = ServiceSpec {
-        code: SERVICE.to_owned(),
-        title_it: "Tassa sui rifiuti".to_owned(),
-        taxonomy_code: "9/0101101IM/".to_owned(),
-        account: "tesoreria".to_owned(),
-        expiry_policy: ExpiryPolicy::PayableAfterDueDate.into(),
-        active: true,
-        ..ServiceSpec::default()
-    };
-    let broker = BrokerSpec { fiscal_code: BROKER.to_owned(), ..BrokerSpec::default() };
-    let station =
-        StationSpec { station_id: STATION.to_owned(), broker_fiscal_code: BROKER.to_owned(), primitive_version: 2 };
-    let own = |kind, name: &str, spec: Vec<u8>| Resource {
-        institution: code.to_owned(),
-        ..resource(kind, &format!("{code}/{name}"), spec)
-    };
-    ApplyBundleRequest {
-        fence,
-        platform: platform.to_owned(),
-        environment: environment.to_owned(),
-        institution: Some(own(ResourceKind::Institution, "comune", institution.encode_to_vec())),
-        children: vec![
-            own(ResourceKind::Account, "tesoreria", account.encode_to_vec()),
-            own(ResourceKind::Service, SERVICE, service.encode_to_vec()),
-        ],
-        shared: vec![
-            resource(ResourceKind::Broker, "broker", broker.encode_to_vec()),
-            resource(ResourceKind::Station, "station", station.encode_to_vec()),
-        ],
-        keep: Vec::new(),
-    }
-}
-
-fn resource(kind: ResourceKind, name: &str, spec: Vec<u8>) -> Resource {
-    Resource {
-        kind: kind.into(),
-        uid: format!("uid-{name}"),
-        namespace: "bench".to_owned(),
-        name: name.replace('/', "-").to_lowercase(),
-        generation: 1,
-        hash: Sha256::digest(&spec).to_vec().into(),
-        spec: spec.into(),
-        ..Resource::default()
     }
 }

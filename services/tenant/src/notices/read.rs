@@ -124,6 +124,15 @@ pub(super) const SUMMARY: &str = statement!("null::jsonb as debtor");
 
 const ALL: &str = statement!("n.debtor");
 
+/// Activation: holds what it then reads, in the order in which everybody holds.
+pub(super) const HOLD: &str = "select count(*) from (
+         select from unnest($2::text[], $3::text[]) as asked (fiscal_code, nav)
+         join institution i on i.environment = $1 and i.fiscal_code = asked.fiscal_code
+         join notice n on n.institution_id = i.institution_id and n.nav = asked.nav
+         order by n.institution_id, n.nav
+         for key share of n
+     ) held";
+
 /// Display: never the debtor, but the latest attempt to pay.
 pub(super) const DISPLAY: &str = statement!(
     "null::jsonb as debtor,
@@ -181,21 +190,13 @@ pub(super) async fn hold<'a>(
     notices: impl Iterator<Item = &'a NoticeRef>,
 ) -> sqlx::Result<()> {
     let asked = Asked::of(notices);
-    sqlx::query(
-        "select count(*) from (
-             select from unnest($2::text[], $3::text[]) as asked (fiscal_code, nav)
-             join institution i on i.environment = $1 and i.fiscal_code = asked.fiscal_code
-             join notice n on n.institution_id = i.institution_id and n.nav = asked.nav
-             order by n.institution_id, n.nav
-             for key share of n
-         ) held",
-    )
-    .bind(environment)
-    .bind(asked.institutions)
-    .bind(asked.navs)
-    .execute(connection)
-    .instrument(store::span("hold notices"))
-    .await?;
+    sqlx::query(HOLD)
+        .bind(environment)
+        .bind(asked.institutions)
+        .bind(asked.navs)
+        .execute(connection)
+        .instrument(store::span("hold notices"))
+        .await?;
     Ok(())
 }
 

@@ -5,12 +5,11 @@ use fiorino_proto::positions::v1::{CreatePositionRequest, positions_client::Posi
 use fiorino_world::World;
 use tonic::transport::Channel;
 
-use super::{Run, WRITES, figures};
+use super::{Run, measure};
 use crate::{
-    load::{self, Caller, Pace},
-    machine,
+    load::{Caller, Pace},
     region::{channel, position},
-    report::{Report, Row},
+    report::{Limit, Report, Write},
 };
 
 const RATE: u64 = 4_000;
@@ -27,16 +26,10 @@ pub(super) async fn run(world: &World, run: &Run<'_>, report: &mut Report) -> Re
     let institutions = std::sync::Arc::new(run.region.institutions.clone());
     let creators =
         (0..CALLERS).map(|_| Creator { client: client.clone(), institutions: institutions.clone() }).collect();
-    let before = machine::cpu(world)?;
     let calls = run.calls(RATE, SECONDS) as u64;
-    let outcome = load::run(creators, Pace::Open(RATE), calls, run.lasting(SECONDS)).await?.all_well("creating")?;
-    let cpu = machine::shares(&before, &machine::cpu(world)?, outcome.took);
-    report.add(Row {
-        what: format!("positions over gRPC, one a call, at {RATE}/s for {} s", run.lasting(SECONDS).as_secs()),
-        figure: figures(&outcome),
-        limit: WRITES.into(),
-        cpu,
-    });
+    let measured = measure(world, creators, Pace::Open(RATE), calls, run.lasting(SECONDS)).await?;
+    let what = format!("positions over gRPC, one a call, at {RATE}/s for {} s", run.lasting(SECONDS).as_secs());
+    report.add(measured.row(what, Limit::Of(Write::Positions, None))?);
     Ok(())
 }
 

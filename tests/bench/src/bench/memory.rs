@@ -10,7 +10,8 @@ use crate::{
     report::{Report, Row},
 };
 
-const SERVICES: [&str; 3] = ["tenant", "node-connector-1", "reporting"];
+use super::SERVICES;
+
 const AFTER: Duration = Duration::from_mins(1);
 
 pub(super) async fn run(world: &mut World, report: &mut Report) -> Result<()> {
@@ -22,11 +23,6 @@ pub(super) async fn run(world: &mut World, report: &mut Report) -> Result<()> {
     for name in SERVICES {
         told.push(format!("{name} {} MiB", machine::memory(world.process(name)?.pid())?.0 / 1024));
     }
-    report.add(Row {
-        what: format!("memory {} s after the start, no calls", AFTER.as_secs()),
-        figure: told.join(", "),
-        limit: String::new(),
-        cpu: String::new(),
-    });
+    report.add(Row::of(format!("memory {} s after the start, no calls", AFTER.as_secs()), told.join(", ")));
     Ok(())
 }

@@ -7,11 +7,11 @@ use fiorino_kit::clock::Clock;
 use fiorino_world::World;
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Run, WRITES, figures, node, over_http};
+use super::{Run, SERVICES, bare, node, over_http};
 use crate::{
     load::Pace,
     machine,
-    report::{Report, Row},
+    report::{Limit, Report, Row, Write},
     soap,
 };
 
@@ -23,30 +23,23 @@ const SAMPLE: Duration = Duration::from_secs(1);
 /// A burst and a long run: receipts per second, for how long.
 const RUNS: [(u64, u64); 2] = [(4_000, 60), (2_500, 180)];
 
-pub(super) async fn run(world: &World, run: &Run<'_>, report: &mut Report) -> Result<()> {
+pub(super) async fn run(world: &mut World, run: &Run<'_>, report: &mut Report) -> Result<()> {
+    let sample = soap::receipts(run.region.take(0..run.calls(RUNS[0].0, RUNS[0].1))?, "bare");
+    let limit = Limit::Of(Write::Receipts, Some(bare(world, &sample).await?));
+    drop(sample);
     let mut first = 0;
     for (rate, seconds) in RUNS {
-        let calls = run.calls(rate, seconds);
+        let (calls, lasting) = (run.calls(rate, seconds), run.lasting(seconds));
         let requests = soap::receipts(run.region.take(first..first + calls)?, &format!("{rate:08}"));
         first += calls;
-        let lag = tokio::spawn(watch(url(world, "node-connector")?, run.lasting(seconds)));
-        let measured = over_http(world, node(world)?, &requests, OK, Pace::Open(rate), run.lasting(seconds)).await?;
-        let outcome = measured.outcome.all_well("receipts")?;
+        let lag = tokio::spawn(watch(url(world, "node-connector")?, lasting));
+        let measured = over_http(world, node(world)?, &requests, OK, Pace::Open(rate), lasting).await?;
         let lag = lag.await.context("nobody watched the inbox")??;
         let drained = drained(&url(world, "node-connector")?).await?;
-        let peaks = peaks(world)?;
-        report.add(Row {
-            what: format!("paSendRTV2 at {rate}/s for {} s", run.lasting(seconds).as_secs()),
-            figure: format!("{}; to be applied {lag}; drained {:.0} s after", figures(&outcome), drained.as_secs_f64()),
-            limit: WRITES.into(),
-            cpu: measured.cpu,
-        });
-        report.add(Row {
-            what: "memory at most, under that load".into(),
-            figure: peaks,
-            limit: String::new(),
-            cpu: String::new(),
-        });
+        let row = measured.row(format!("paSendRTV2 at {rate}/s for {} s", lasting.as_secs()), limit.clone())?;
+        let figure = format!("{}; {lag}; drained {:.0} s after", row.figure, drained.as_secs_f64());
+        report.add(Row { figure, ..row });
+        report.add(Row::of("memory at most, under that load".into(), peaks(world)?));
     }
     Ok(())
 }
@@ -59,15 +52,26 @@ async fn waiting(connection: &mut PgConnection) -> Result<i64> {
     Ok(sqlx::query_scalar(include_str!("../../sql/waiting.sql")).fetch_one(connection).await?)
 }
 
-/// How many receipts waited a third, two thirds, and all of the time on.
+/// How many receipts wait to be applied, second by second.
 async fn watch(url: String, lasting: Duration) -> Result<String> {
     let mut connection = PgConnection::connect(&url).await?;
     let mut seen = Vec::new();
-    for _ in 0..3 {
-        tokio::time::sleep(lasting / 3).await;
-        seen.push(waiting(&mut connection).await?.to_string());
+    for _ in 0..lasting.as_secs() {
+        tokio::time::sleep(SAMPLE).await;
+        seen.push(waiting(&mut connection).await?);
     }
-    Ok(seen.join(", "))
+    let most = seen.iter().copied().max().unwrap_or_default();
+    let median = |part: &mut [i64]| {
+        part.sort_unstable();
+        part.get(part.len() / 2).copied().unwrap_or_default()
+    };
+    let half = seen.len() / 2;
+    let (earlier, later) = seen.split_at_mut(half);
+    Ok(format!(
+        "to be applied: median {} in the first half, {} in the second, at most {most}",
+        median(earlier),
+        median(later)
+    ))
 }
 
 /// How long it takes until nothing waits.
@@ -85,12 +89,12 @@ async fn drained(url: &str) -> Result<Duration> {
     }
 }
 
-fn peaks(world: &World) -> Result<String> {
-    let services = ["tenant", "node-connector-1", "reporting"];
+fn peaks(world: &mut World) -> Result<String> {
     let mut told = Vec::new();
-    for (name, process) in world.processes().filter(|(name, _)| services.contains(name)) {
-        told.push(format!("{name} {} MiB", machine::memory(process.pid())?.1 / 1024));
-        machine::forget_peak(process.pid())?;
+    for name in SERVICES {
+        let pid = world.process(name)?.pid();
+        told.push(format!("{name} {} MiB", machine::memory(pid)?.1 / 1024));
+        machine::forget_peak(pid)?;
     }
     Ok(told.join(", "))
 }

@@ -3,33 +3,40 @@
 use anyhow::Result;
 use fiorino_world::World;
 
-use super::{notices_to_draw, script};
+use super::{
+    drawn::{draw, drawn},
+    notices_to_draw,
+};
 use crate::{
     limits,
-    report::{Report, Row},
+    report::{Report, Write},
 };
 
 /// Rows of one statement, as many as a batch has under load.
-const BATCH: f64 = 32.0;
+const BATCH: usize = 32;
 const CLIENTS: usize = 4;
 
-/// What, database, script of pgbench.
-const SCRIPTS: [(&str, &str, &str); 3] = [
-    ("activations", "tenant", "activate.sql"),
-    ("receipts in the inbox, with their messages", "node-connector", "inbox.sql"),
-    ("positions, each with reference and notice", "tenant", "create.sql"),
+const SCRIPTS: [(Write, &str, &str); 3] = [
+    (Write::Activations, "tenant", include_str!("../../sql/activate.sql")),
+    (Write::Receipts, "node-connector", include_str!("../../sql/inbox.sql")),
+    (Write::Positions, "tenant", include_str!("../../sql/create.sql")),
 ];
 
 pub(super) async fn run(world: &World, report: &mut Report) -> Result<()> {
     notices_to_draw(world).await?;
-    for (what, service, name) in SCRIPTS {
-        let rows = limits::pgbench(world, service, &script(name), CLIENTS).await? * BATCH;
-        report.add(Row {
-            what: format!("limit: {what}, by pgbench with {BATCH:.0} a statement"),
-            figure: format!("{rows:.0}/s"),
-            limit: String::new(),
-            cpu: String::new(),
-        });
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("script.sql");
+    for (write, service, script) in SCRIPTS {
+        fs_err::write(&file, format!("{}\n{}", draw(BATCH), with_statements(script)?))?;
+        let rows = limits::pgbench(world, service, &file, CLIENTS).await? * BATCH as f64;
+        report.limit(write, format!("pgbench with the same rows, {BATCH} a transaction, {rows:.0}/s"));
     }
     Ok(())
+}
+
+/// The script with the statements of the product that it names.
+fn with_statements(script: &str) -> Result<String> {
+    let hold = drawn(fiorino_tenant::notices::HOLD_STATEMENT, BATCH)?;
+    let read = drawn(fiorino_tenant::notices::VERIFY_STATEMENT, BATCH)?;
+    Ok(script.replace("-- hold", &format!("{hold};")).replace("-- read", &format!("{read};")))
 }

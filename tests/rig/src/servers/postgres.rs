@@ -148,7 +148,13 @@ fn settings(port: u16, mode: Mode) -> Vec<String> {
     ];
     let of_mode: &[&str] = match mode {
         // As somebody runs it who writes much: a checkpoint every 15 minutes, not every gigabyte.
-        Mode::Durable => &["checkpoint_timeout=15min", "max_wal_size=8GB", "wal_compression=on"],
+        Mode::Durable => &[
+            "checkpoint_timeout=15min",
+            "max_wal_size=8GB",
+            "min_wal_size=4GB",
+            "wal_compression=lz4",
+            "track_wal_io_timing=on",
+        ],
         Mode::Fast => &[
             "wal_level=minimal",
             "fsync=off",
