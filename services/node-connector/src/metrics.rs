@@ -17,7 +17,7 @@ use crate::{
 /// Bounds of the durations of calls: 2 ms is what a verify takes, 2 s the node's KPI, 7 and 15 s its timeouts.
 const SECONDS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.5, 1.0, 2.0, 7.0, 15.0];
 /// Classes of work that can be full.
-const CLASSES: [&str; 2] = ["notices", "receipts"];
+const CLASSES: [&str; 3] = ["notices", "receipts", "bodies"];
 /// Why a body is not taken.
 const NOT_TAKEN: [&str; 3] = ["too_long", "too_slow", "broken"];
 /// Listings of pagoPA's registry.

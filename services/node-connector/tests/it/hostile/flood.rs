@@ -29,6 +29,8 @@ const ROUNDS: usize = 24;
 const AT_ONCE: usize = 17;
 /// What the least that is held may grow between the first and the last measured rounds, in KiB: one round sends twice as much.
 const GROWTH_MAX_KIB: u64 = 16 * 1024;
+/// How long the node waits (ARCHITECTURE.md 5.3).
+const KPI: Duration = Duration::from_secs(2);
 /// What may be held at any time, in KiB: the process itself and the long bodies that are let in at once, 4 MiB each.
 const RESIDENT_MAX_KIB: u64 = 224 * 1024;
 
@@ -117,9 +119,8 @@ async fn memory_stays_flat_and_others_are_served() {
     }
     over.cancel();
     let WellMeant { served, put_off, slowest } = well_meant.await.unwrap();
-    // Without optimisation, and beside other tests, tenant's fake may be late for the 1.8 s of a verify now and then.
-    assert!(served > 20 && put_off * 20 <= served, "{served} served, {put_off} put off");
-    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    assert!(served > 20 && put_off == 0, "{served} served, {put_off} put off");
+    assert!(slowest < KPI, "{slowest:?}");
 
     assert!(resident.iter().max().unwrap() < &RESIDENT_MAX_KIB, "{resident:?}");
     // The allocator keeps some of what it had, more or less from round to round: what is lost for good is in the least.
