@@ -61,6 +61,8 @@ pub struct Limits {
     pub write_within: Duration,
     /// For the request's body to arrive.
     pub body_within: Duration,
+    /// What messages that cannot be read may take on disk, in bytes; beyond it a new one is answered 503 and not kept.
+    pub unreadable_bytes: i64,
 }
 
 /// Everything that a call needs.
@@ -98,6 +100,7 @@ impl Default for Limits {
             answer_within: Duration::from_millis(1_800),
             write_within: Duration::from_millis(1_500),
             body_within: Duration::from_secs(10),
+            unreadable_bytes: 256 * 1024 * 1024,
         }
     }
 }

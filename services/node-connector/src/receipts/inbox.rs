@@ -208,25 +208,35 @@ impl Inbox {
         .map(drop)
     }
 
-    /// A body in which no receipt was found: kept once, counted.
-    pub(crate) async fn unreadable(&self, message: &RawMessage, reason: &str) -> sqlx::Result<()> {
-        sqlx::query(
-            "insert into unreadable_message as known \
-             (sha256, first_seen_at, last_seen_at, seen, peer, request_id, path_station, reason, body) \
-             values ($1, $2, $2, 1, $3, $4, $5, $6, $7) \
-             on conflict (sha256) do update set last_seen_at = excluded.last_seen_at, seen = known.seen + 1",
+    /// A body in which no receipt was found: kept once, counted. `false`: it is new, and the table has reached `bytes_max`.
+    ///
+    /// The size on disk is looked up, not counted: no two calls wait for each other, and emptying the table is all that makes room.
+    pub(crate) async fn unreadable(&self, message: &RawMessage, reason: &str, bytes_max: i64) -> sqlx::Result<bool> {
+        sqlx::query_scalar(
+            "with known as (
+                update unreadable_message set last_seen_at = $1, seen = seen + 1 where sha256 = sha256($7)
+                returning sha256
+            ), new as (
+                insert into unreadable_message as kept
+                    (sha256, first_seen_at, last_seen_at, seen, peer, request_id, path_station, reason, charset, body)
+                select sha256($7), $1, $1, 1, $2, $3, $4, $5, $6, $7
+                where not exists (select from known) and pg_total_relation_size('unreadable_message') < $8
+                on conflict (sha256) do update set last_seen_at = excluded.last_seen_at, seen = kept.seen + 1
+                returning sha256
+            )
+            select exists (select from known) or exists (select from new)",
         )
-        .bind(&Sha256::digest(&message.body)[..])
         .bind(message.received_at.to_sqlx())
         .bind(&message.peer)
         .bind(&message.request_id)
         .bind(&message.path_station)
         .bind(reason)
+        .bind(&message.charset)
         .bind(&message.body[..])
-        .execute(&self.pool)
+        .bind(bytes_max)
+        .fetch_one(&self.pool)
         .instrument(store::span("keep unreadable message"))
         .await
-        .map(drop)
     }
 }
 
