@@ -112,7 +112,7 @@ pub(crate) enum Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Inserted {
     New,
-    /// The key was there: only the raw message was added.
+    /// The key was there: only the raw message was added, if its bytes are new.
     Known,
     /// The database is away: nothing is known to be written.
     Away,

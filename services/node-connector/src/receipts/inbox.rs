@@ -102,7 +102,7 @@ impl Inbox {
         Ok(batch.iter().map(|new| inserted.binary_search(&new.message.id).is_ok()).collect())
     }
 
-    /// Compares a receipt, whose raw message is committed, with the versions that are there; adds one when all differ.
+    /// Compares a receipt that got no row with the versions that are there; adds one when all differ.
     pub(crate) async fn compare(&self, new: &NewReceipt) -> sqlx::Result<Stored> {
         let mut tx = store::begin(&self.pool).await?;
         lock(&mut tx, &new.key).await?;
@@ -119,6 +119,7 @@ impl Inbox {
         let stored = if let Some(own) = rows.iter().find(|row| row.message_id == new.message.id) {
             Stored::Own(own.clone())
         } else if let Some(equal) = rows.iter().rfind(|row| row.content_hash == new.content_hash) {
+            count_unkept(&mut tx, new, equal.version).await?;
             Stored::Equal(equal.clone())
         } else {
             let finding = (latest > 0).then_some(CaseKind::ReceiptVersion);
@@ -248,6 +249,24 @@ async fn lock(connection: &mut PgConnection, key: &Key) -> sqlx::Result<()> {
         .execute(connection)
         .await
         .map(drop)
+}
+
+/// Counts a repetition whose raw message was not kept, as its bytes are those of a row.
+async fn count_unkept(connection: &mut PgConnection, new: &NewReceipt, version: i32) -> sqlx::Result<()> {
+    sqlx::query(
+        "update receipt_inbox set repeated = repeated + 1, last_repeated_at = $4 \
+         where id_pa = $1 and receipt_id = $2 and version = $3 \
+         and not exists (select from receipt_message where id_pa = $1 and received_at = $4 and id = $5)",
+    )
+    .bind(&new.key.id_pa)
+    .bind(&new.key.receipt_id)
+    .bind(version)
+    .bind(new.message.received_at.to_sqlx())
+    .bind(new.message.id)
+    .execute(connection)
+    .instrument(store::span("count repetition"))
+    .await
+    .map(drop)
 }
 
 /// Codes as a text array.

@@ -2,6 +2,7 @@
 
 use fiorino_config_client::COPY_DDL;
 use fiorino_node_connector::{Limits, Tuning};
+use fiorino_wire::FaultCode;
 use sqlx::{Connection as _, PgPool};
 use uuid::Uuid;
 
@@ -37,6 +38,15 @@ pub(crate) async fn messages(pool: &PgPool) -> Vec<String> {
     bodies.into_iter().map(|body| String::from_utf8(body).unwrap()).collect()
 }
 
+/// How often a receipt came again byte by byte, and was not kept.
+pub(crate) async fn repeated(pool: &PgPool, receipt_id: &str) -> i64 {
+    sqlx::query_scalar("select sum(repeated)::bigint from receipt_inbox where receipt_id = $1")
+        .bind(receipt_id)
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
 /// Unreadable bodies: how often each was seen.
 pub(crate) async fn unreadable(pool: &PgPool) -> Vec<(Vec<u8>, i64)> {
     sqlx::query_as("select body, seen from unreadable_message order by first_seen_at").fetch_all(pool).await.unwrap()
@@ -70,6 +80,20 @@ async fn the_service_itself_cannot_lose_a_receipt() {
         let error = sqlx::query(statement).execute(&mut *connection).await.unwrap_err();
         assert!(error.to_string().contains("permission denied"), "{statement}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_repetition_byte_by_byte_is_counted_and_not_kept_again() {
+    let (rig, node) = Rig::with_node().await;
+    let receipt = Receipt::new(&rig.names, "r1").write();
+    let spelled = receipt.replace("paf:", "x:").replace("xmlns:paf", "xmlns:x");
+    node.call(&rig.names.station, receipt.clone()).await.assert_ok();
+    for again in [&receipt, &spelled, &receipt] {
+        let reply = node.call(&rig.names.station, again.clone()).await;
+        reply.assert_ko(FaultCode::ReceiptDuplicata, &rig.names.institution);
+    }
+    assert_eq!(messages(&rig.db.pool).await, [receipt.clone(), spelled]);
+    assert_eq!((rows(&rig.db.pool, "r1").await.len(), repeated(&rig.db.pool, "r1").await), (1, 2));
 }
 
 /// What comes again is counted and what is a receipt is taken, while nothing new that cannot be read finds room.
