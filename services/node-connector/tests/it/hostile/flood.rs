@@ -12,7 +12,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::raw::{head, post};
+use super::{
+    raw::{head, post},
+    slow::KPI,
+};
 use crate::{
     process::flags,
     rig::{
@@ -29,8 +32,6 @@ const ROUNDS: usize = 24;
 const AT_ONCE: usize = 17;
 /// What the least that is held may grow between the first and the last measured rounds, in KiB: one round sends twice as much.
 const GROWTH_MAX_KIB: u64 = 16 * 1024;
-/// How long the node waits (ARCHITECTURE.md 5.3).
-const KPI: Duration = Duration::from_secs(2);
 /// What may be held at any time, in KiB: the process itself and the long bodies that are let in at once, 4 MiB each.
 const RESIDENT_MAX_KIB: u64 = 224 * 1024;
 
