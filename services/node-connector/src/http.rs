@@ -4,6 +4,7 @@
 //!  listener (mTLS | loopback) -- X-Request-Id -- content type -- body -- read --+-- verify, get, demand: bulkhead "notices"
 //!                                                                              +-- receipts:            bulkhead "receipts"
 //! ```
+//! Long bodies are bounded in memory (`body`) and read beside the runtime's workers (`parse`).
 //!
 //! Business errors are KO in HTTP 200; what cannot be answered so is a SOAP fault that names rule and remedy.
 
@@ -14,6 +15,7 @@ mod connections;
 mod guard;
 pub(crate) mod head;
 pub mod listener;
+mod parse;
 pub(crate) mod request_id;
 pub mod tls;
 
@@ -35,7 +37,7 @@ use http::{HeaderMap, StatusCode, Version};
 use tokio::sync::Semaphore;
 use tracing::Span;
 
-use self::{answer::Answer, body::Reader, listener::Caller, request_id::RequestId};
+use self::{answer::Answer, body::Reader, listener::Caller, parse::Parser, request_id::RequestId};
 use crate::{
     metrics::Metrics,
     notices::{self, Notices},
@@ -59,6 +61,8 @@ pub struct Limits {
     pub write_within: Duration,
     /// For the request's body to arrive.
     pub body_within: Duration,
+    /// What messages that cannot be read may take on disk, in bytes; beyond it a new one is answered 503 and not kept.
+    pub unreadable_bytes: i64,
 }
 
 /// Everything that a call needs.
@@ -67,6 +71,7 @@ pub(crate) struct Front {
     notices: Arc<Notices>,
     receipts: Arc<Receipts>,
     reader: Reader,
+    parser: Parser,
     /// A class that is full or slow takes nothing from the other.
     notice_slots: Semaphore,
     receipt_slots: Semaphore,
@@ -95,6 +100,7 @@ impl Default for Limits {
             answer_within: Duration::from_millis(1_800),
             write_within: Duration::from_millis(1_500),
             body_within: Duration::from_secs(10),
+            unreadable_bytes: 256 * 1024 * 1024,
         }
     }
 }
@@ -170,6 +176,7 @@ impl Front {
             notices,
             receipts,
             reader: Reader::new(wire::Limits::default(), limits.body_within),
+            parser: Parser::new(wire::Limits::default()),
             notice_slots: Semaphore::new(limits.notices),
             receipt_slots: Semaphore::new(limits.receipts),
             limits,
@@ -203,7 +210,12 @@ impl Front {
             charset,
             deadline: self.clock.monotonic() + self.limits.answer_within,
         };
-        let message = wire::read_with_charset(&whole.bytes, call.charset.as_deref(), &wire::Limits::default());
+        // Half of the time is for waiting: the rest is for what the message asks.
+        let patience = self.limits.answer_within / 2;
+        let message = match self.parser.parse(&whole.bytes, call.charset.as_deref(), patience).await {
+            Ok(message) => message,
+            Err(error) => return self.not_taken(error),
+        };
         if let Some(head::Refused { status, reason, rule }) = refused
             && !may_be_receipt(&message)
         {
@@ -305,6 +317,9 @@ impl Front {
 
     /// A body that did not come whole cannot be kept: where it may be a receipt, only an alarm can tell of it.
     fn not_taken(&self, error: body::Error) -> Answer {
+        if error == body::Error::Overloaded {
+            self.metrics.overload("bodies");
+        }
         if let Some(reason) = error.alarm() {
             self.metrics.not_taken(reason);
             tracing::error!(error = &error as &dyn std::error::Error, "a body was not taken that may be a receipt");

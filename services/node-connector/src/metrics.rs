@@ -17,9 +17,9 @@ use crate::{
 /// Bounds of the durations of calls: 2 ms is what a verify takes, 2 s the node's KPI, 7 and 15 s its timeouts.
 const SECONDS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.5, 1.0, 2.0, 7.0, 15.0];
 /// Classes of work that can be full.
-const CLASSES: [&str; 2] = ["notices", "receipts"];
-/// Why a body is not taken.
-const NOT_TAKEN: [&str; 3] = ["too_long", "too_slow", "broken"];
+const CLASSES: [&str; 3] = ["notices", "receipts", "bodies"];
+/// Why a body is not taken, or not kept.
+const NOT_TAKEN: [&str; 4] = ["too_long", "too_slow", "broken", "no_room"];
 /// Listings of pagoPA's registry.
 const LISTINGS: [&str; 2] = [InstitutionsPage::LISTING, IbansPage::LISTING];
 
@@ -78,7 +78,7 @@ impl Metrics {
             unreadable: counter("receipts_unreadable", "Bodies in which no receipt was found: alarm"),
             not_taken: counter(
                 "receipts_not_taken",
-                "Bodies that did not come whole and may be receipts, by reason: alarm",
+                "Bodies that may be receipts, and did not come whole or were not kept, by reason: alarm",
             ),
             inbox_lag: meter
                 .f64_gauge("receipts_inbox_lag")

@@ -4,7 +4,7 @@
 //!  paSendRT(V2) -- read --+-- Batcher -- raw message + row, one commit --+-- new, addressee known: OK
 //!                         |                                             +-- new, unknown: ask tenant: OK | KO | 503
 //!                         |                                             +-- key seen: equal = KO, other content = new version
-//!                         +-- unreadable: kept by its hash, 500
+//!                         +-- unreadable: kept by its hash, 500; no room: 503
 //! ```
 //!
 //! What is in the inbox is applied by the [dispatcher](crate::dispatcher), whatever the node was answered.
@@ -12,6 +12,7 @@
 pub(crate) mod inbox;
 mod insert;
 mod owed;
+mod unreadable;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,9 +22,7 @@ use fiorino_kit::{
     backoff::Backoff,
     batch::{BatchError, Batcher},
     clock::Clock,
-    fault, store,
-    telemetry::identifier,
-    trace,
+    fault, store, trace,
 };
 use fiorino_wire::{FaultCode, ReceiptMessage};
 use jiff::Unit;
@@ -70,6 +69,8 @@ pub(crate) struct Receipts {
     metrics: Metrics,
     /// Time for writing, retries included.
     write_within: Duration,
+    /// What unreadable messages may take on disk.
+    unreadable_bytes: i64,
 }
 
 /// What taking receipts in leaves to the dispatcher.
@@ -111,7 +112,7 @@ pub(crate) enum Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Inserted {
     New,
-    /// The key was there: only the raw message was added.
+    /// The key was there: only the raw message was added, if its bytes are new.
     Known,
     /// The database is away: nothing is known to be written.
     Away,
@@ -139,10 +140,11 @@ impl Receipts {
         clock: Clock,
         metrics: Metrics,
         write_within: Duration,
+        unreadable_bytes: i64,
     ) -> Self {
         let tables = inbox.clone();
         let inserts = Batcher::new(LANES, BATCH_MAX, QUEUE_MAX, move |batch| insert(tables.clone(), batch));
-        Self { resolver, inbox, inserts, handover, clock, metrics, write_within }
+        Self { resolver, inbox, inserts, handover, clock, metrics, write_within, unreadable_bytes }
     }
 
     /// Takes a readable receipt in.
@@ -178,24 +180,6 @@ impl Receipts {
                 self.repeated(new, &row, address, deadline).await
             }
         }
-    }
-
-    /// Keeps a body in which no receipt was found: alarm.
-    pub(crate) async fn keep_unreadable(&self, arrival: Arrival, reason: &str) -> Result<(), &'static str> {
-        self.metrics.unreadable();
-        let deadline = arrival.deadline;
-        let message = self.raw(arrival);
-        // The reason may name elements, which a caller can call what he likes: it stands in the row alone.
-        tracing::error!(
-            request_id = message.request_id,
-            bytes = message.body.len(),
-            path_station = identifier(&message.path_station),
-            "unreadable message: its reason and its body are in unreadable_message"
-        );
-        let kept = self
-            .write(deadline, self.write_within, || async { Ok(self.inbox.unreadable(&message, reason).await?) })
-            .await;
-        kept.map_err(|NotWritten(reason)| reason)
     }
 
     fn new_receipt(&self, message: &ReceiptMessage, lookup: Lookup, arrival: Arrival) -> NewReceipt {

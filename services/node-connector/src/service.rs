@@ -141,6 +141,7 @@ impl Service {
             clock.clone(),
             metrics.clone(),
             tuning.limits.write_within,
+            tuning.limits.unreadable_bytes,
         );
         let notices = Notices::new(Arc::clone(&resolver), &tenant, clock.clone(), metrics.clone());
         let front = Front::new(Arc::new(notices), Arc::new(receipts), tuning.limits, clock.clone(), metrics.clone());

@@ -54,7 +54,7 @@ pub struct Receipt {
     pub office_name: Option<String>,
     /// Who owed.
     pub debtor: Option<Subject>,
-    /// In the order of the message; five by the XSD, all of them here.
+    /// In the order of the message; five by the XSD, the first [`Receipt::TRANSFERS_MAX`] here.
     pub transfers: Vec<ReceiptTransfer>,
     /// `idPSP`, 1..35 characters.
     pub psp_id: Option<String>,
@@ -88,7 +88,7 @@ pub struct Receipt {
     pub application_date: Option<Date>,
     /// When the PSP transfers it.
     pub transfer_date: Option<Date>,
-    /// As answered by `paGetPayment`; 15 by the XSD.
+    /// As answered by `paGetPayment`; 15 by the XSD, the first [`Receipt::METADATA_MAX`] here.
     pub metadata: Vec<MapEntry>,
     /// Collected while the station was away (pagopa.md 2.12).
     pub stand_in: Option<bool>,
@@ -113,7 +113,7 @@ pub struct ReceiptTransfer {
     pub remittance_information: Option<String>,
     /// 1..140 characters, as written: see `fiorino_domain::taxonomy`.
     pub transfer_category: Option<String>,
-    /// 15 by the XSD.
+    /// 15 by the XSD, the first [`Receipt::METADATA_MAX`] here.
     pub metadata: Vec<MapEntry>,
 }
 
@@ -156,6 +156,15 @@ pub enum Outcome {
 impl ReceiptMessage {
     /// How many findings are kept: enough to see what is wrong, and bounded.
     pub const FINDINGS_MAX: usize = 32;
+}
+
+// === impl Receipt ===
+
+impl Receipt {
+    /// How many transfers are kept, where a message has more than it may.
+    pub const TRANSFERS_MAX: usize = 32;
+    /// How many entries of a list of metadata are kept, where a message has more than it may.
+    pub const METADATA_MAX: usize = 64;
 }
 
 // === impl Outcome ===

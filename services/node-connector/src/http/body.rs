@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Longest body that is read without a slot.
-const SMALL_BYTES: usize = 64 * 1024;
+pub(super) const SMALL_BYTES: usize = 64 * 1024;
 /// Bodies longer than that in memory at once: with the connections' own small ones they bound what a caller can fill.
 const LARGE_BODIES_MAX: usize = 32;
 

@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, StatusCode, Version,
-    header::{CONTENT_ENCODING, CONTENT_TYPE, HOST},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
 };
 
 /// Why a request is refused by its head.
@@ -16,18 +16,26 @@ pub(crate) struct Refused {
 /// The charset that the content type tells, if it tells one.
 ///
 /// # Errors
-/// Two readers could understand the head differently (RFC 9112, 3.2), or the content is none that is read.
+/// Two readers could understand the head differently (RFC 9112, 3.2 and 6.1), or the content is none that is read.
 pub(crate) fn check(version: Version, headers: &HeaderMap) -> Result<Option<String>, Refused> {
     let hosts = headers.get_all(HOST).iter().count();
     if hosts > 1 || hosts == 0 && version >= Version::HTTP_11 {
-        let rule = "the header Host must be sent once";
-        return Err(Refused { status: StatusCode::BAD_REQUEST, reason: "the request is ambiguous", rule });
+        return Err(ambiguous("the header Host must be sent once"));
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let (coding, more) = (codings.next(), codings.next());
+    if more.is_some() || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(ambiguous("Transfer-Encoding must be absent, or chunked and sent once"));
     }
     let mut codings = headers.get_all(CONTENT_ENCODING).iter();
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(unsupported("Content-Encoding must be absent: bodies are sent as they are"));
     }
     charset(headers).map_err(unsupported)
+}
+
+const fn ambiguous(rule: &'static str) -> Refused {
+    Refused { status: StatusCode::BAD_REQUEST, reason: "the request is ambiguous", rule }
 }
 
 const fn unsupported(rule: &'static str) -> Refused {
@@ -100,8 +108,16 @@ mod tests {
     #[case::compressed(&[("host", "a"), ("content-type", "text/xml"), ("content-encoding", "gzip")], 415)]
     #[case::no_host(&[("content-type", "text/xml")], 400)]
     #[case::two_hosts(&[("host", "a"), ("host", "a"), ("content-type", "text/xml")], 400)]
+    #[case::chunked_twice(&[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], 400)]
+    #[case::compressed_chunks(&[("host", "a"), ("transfer-encoding", "gzip, chunked")], 400)]
     fn what_is_ambiguous_is_refused(#[case] headers: &[(&str, &'static str)], #[case] status: u16) {
         assert_eq!(checked(Version::HTTP_11, headers).unwrap_err().status.as_u16(), status);
+    }
+
+    #[test]
+    fn chunks_are_taken() {
+        let headers = [("host", "a"), ("content-type", "text/xml"), ("transfer-encoding", "Chunked")];
+        assert_eq!(checked(Version::HTTP_11, &headers), Ok(None));
     }
 
     #[test]

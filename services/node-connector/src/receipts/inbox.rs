@@ -102,7 +102,7 @@ impl Inbox {
         Ok(batch.iter().map(|new| inserted.binary_search(&new.message.id).is_ok()).collect())
     }
 
-    /// Compares a receipt, whose raw message is committed, with the versions that are there; adds one when all differ.
+    /// Compares a receipt that got no row with the versions that are there; adds one when all differ.
     pub(crate) async fn compare(&self, new: &NewReceipt) -> sqlx::Result<Stored> {
         let mut tx = store::begin(&self.pool).await?;
         lock(&mut tx, &new.key).await?;
@@ -119,6 +119,7 @@ impl Inbox {
         let stored = if let Some(own) = rows.iter().find(|row| row.message_id == new.message.id) {
             Stored::Own(own.clone())
         } else if let Some(equal) = rows.iter().rfind(|row| row.content_hash == new.content_hash) {
+            count_unkept(&mut tx, new, equal.version).await?;
             Stored::Equal(equal.clone())
         } else {
             let finding = (latest > 0).then_some(CaseKind::ReceiptVersion);
@@ -208,25 +209,35 @@ impl Inbox {
         .map(drop)
     }
 
-    /// A body in which no receipt was found: kept once, counted.
-    pub(crate) async fn unreadable(&self, message: &RawMessage, reason: &str) -> sqlx::Result<()> {
-        sqlx::query(
-            "insert into unreadable_message as known \
-             (sha256, first_seen_at, last_seen_at, seen, peer, request_id, path_station, reason, body) \
-             values ($1, $2, $2, 1, $3, $4, $5, $6, $7) \
-             on conflict (sha256) do update set last_seen_at = excluded.last_seen_at, seen = known.seen + 1",
+    /// A body in which no receipt was found: kept once, counted. `false`: it is new, and the table has reached `bytes_max`.
+    ///
+    /// The size on disk is looked up, not counted: no two calls wait for each other, and emptying the table is all that makes room.
+    pub(crate) async fn unreadable(&self, message: &RawMessage, reason: &str, bytes_max: i64) -> sqlx::Result<bool> {
+        sqlx::query_scalar(
+            "with known as (
+                update unreadable_message set last_seen_at = $1, seen = seen + 1 where sha256 = sha256($7)
+                returning sha256
+            ), new as (
+                insert into unreadable_message as kept
+                    (sha256, first_seen_at, last_seen_at, seen, peer, request_id, path_station, reason, charset, body)
+                select sha256($7), $1, $1, 1, $2, $3, $4, $5, $6, $7
+                where not exists (select from known) and pg_total_relation_size('unreadable_message') < $8
+                on conflict (sha256) do update set last_seen_at = excluded.last_seen_at, seen = kept.seen + 1
+                returning sha256
+            )
+            select exists (select from known) or exists (select from new)",
         )
-        .bind(&Sha256::digest(&message.body)[..])
         .bind(message.received_at.to_sqlx())
         .bind(&message.peer)
         .bind(&message.request_id)
         .bind(&message.path_station)
         .bind(reason)
+        .bind(&message.charset)
         .bind(&message.body[..])
-        .execute(&self.pool)
+        .bind(bytes_max)
+        .fetch_one(&self.pool)
         .instrument(store::span("keep unreadable message"))
         .await
-        .map(drop)
     }
 }
 
@@ -238,6 +249,24 @@ async fn lock(connection: &mut PgConnection, key: &Key) -> sqlx::Result<()> {
         .execute(connection)
         .await
         .map(drop)
+}
+
+/// Counts a repetition whose raw message was not kept, as its bytes are those of a row.
+async fn count_unkept(connection: &mut PgConnection, new: &NewReceipt, version: i32) -> sqlx::Result<()> {
+    sqlx::query(
+        "update receipt_inbox set repeated = repeated + 1, last_repeated_at = $4 \
+         where id_pa = $1 and receipt_id = $2 and version = $3 \
+         and not exists (select from receipt_message where id_pa = $1 and received_at = $4 and id = $5)",
+    )
+    .bind(&new.key.id_pa)
+    .bind(&new.key.receipt_id)
+    .bind(version)
+    .bind(new.message.received_at.to_sqlx())
+    .bind(new.message.id)
+    .execute(connection)
+    .instrument(store::span("count repetition"))
+    .await
+    .map(drop)
 }
 
 /// Codes as a text array.

@@ -8,10 +8,11 @@ use uuid::Uuid;
 use super::inbox::NewReceipt;
 
 /// Raw messages and rows of a batch. Rows are inserted in the order of their keys, so that two replicas cannot wait for each other;
-/// a key that is there already, in the table or in the batch, gets no row. A message that an earlier attempt had written stays.
+/// a key that is there already, in the table or in the batch, gets no row. A message that an earlier attempt had written stays, and
+/// one that equals the message of a row byte by byte is not kept again.
 const INSERT_BATCH: &str = "
     with input as (
-        select * from unnest(
+        select *, sha256(body) as body_sha256 from unnest(
             $1::text[], $2::text[], $3::bytea[], $4::text[], $5::bool[], $6::smallint[], $7::text[], $8::text[],
             $9::timestamptz[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[]
         ) as input (
@@ -21,12 +22,18 @@ const INSERT_BATCH: &str = "
     ), message as (
         insert into receipt_message (id_pa, received_at, id, peer, request_id, path_station, charset, body)
         select id_pa, received_at, message_id, peer, request_id, path_station, charset, body from input
+        where not exists (
+            select from receipt_inbox known
+            where known.id_pa = input.id_pa and known.receipt_id = input.receipt_id
+                and known.content_hash = input.content_hash and known.body_sha256 = input.body_sha256
+        )
         on conflict do nothing
     )
     insert into receipt_inbox
-        (id_pa, receipt_id, version, content_hash, state, answered, shard, findings, traceparent, received_at, message_id)
+        (id_pa, receipt_id, version, content_hash, state, answered, shard, findings, traceparent, received_at, message_id,
+        body_sha256)
     select id_pa, receipt_id, 1, content_hash, state, answered, shard, string_to_array(findings, ','), traceparent,
-        received_at, message_id
+        received_at, message_id, body_sha256
     from input order by id_pa, receipt_id
     on conflict (id_pa, receipt_id, version) do nothing
     returning message_id";
@@ -77,7 +84,7 @@ pub(super) async fn insert_batch(pool: &PgPool, batch: &[NewReceipt]) -> sqlx::R
         .await
 }
 
-/// Adds a row for a raw message that is committed.
+/// Adds a row, and its raw message, unless it is committed: it is not where it equals the message of an earlier row.
 ///
 /// # Errors
 /// What the database says.
@@ -89,9 +96,14 @@ pub(super) async fn insert_version(
 ) -> sqlx::Result<i32> {
     let findings = new.findings.iter().chain(finding.as_ref()).map(CaseKind::as_str).collect::<Vec<_>>();
     sqlx::query_scalar(
-        "insert into receipt_inbox \
-         (id_pa, receipt_id, version, content_hash, state, answered, shard, findings, traceparent, received_at, message_id) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+        "with message as ( \
+             insert into receipt_message (id_pa, received_at, id, peer, request_id, path_station, charset, body) \
+             values ($1, $10, $11, $12, $13, $14, $15, $16) on conflict do nothing \
+         ) \
+         insert into receipt_inbox \
+         (id_pa, receipt_id, version, content_hash, state, answered, shard, findings, traceparent, received_at, message_id, \
+         body_sha256) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, sha256($16)) \
          returning version",
     )
     .bind(&new.key.id_pa)
@@ -105,6 +117,11 @@ pub(super) async fn insert_version(
     .bind(&new.traceparent)
     .bind(new.message.received_at.to_sqlx())
     .bind(new.message.id)
+    .bind(&new.message.peer)
+    .bind(&new.message.request_id)
+    .bind(&new.message.path_station)
+    .bind(&new.message.charset)
+    .bind(&new.message.body[..])
     .fetch_one(connection)
     .await
 }

@@ -22,7 +22,7 @@ async fn node(rig: &Rig, bundle: PathBuf, names: &[&str]) -> Node {
     node
 }
 
-fn options(rig: &Rig, bundle: PathBuf, names: &[&str]) -> Options {
+pub(crate) fn options(rig: &Rig, bundle: PathBuf, names: &[&str]) -> Options {
     let mut options = rig.options("node-connector-0");
     let server = rig.mesh.node_server();
     options.node.listen_mtls = Some(loopback());
@@ -35,7 +35,7 @@ fn options(rig: &Rig, bundle: PathBuf, names: &[&str]) -> Options {
 }
 
 /// Calls with the certificate, and only it: the node sends no chain.
-async fn call(rig: &Rig, node: &Node, client: Option<&Identity>) -> reqwest::Result<Reply> {
+pub(crate) async fn call(rig: &Rig, node: &Node, client: Option<&Identity>) -> reqwest::Result<Reply> {
     post(rig, node, &client_of(rig, client).build().unwrap()).await
 }
 

@@ -93,17 +93,18 @@ impl<'a> Cursor<'a> {
 
     /// Notes that the element at hand breaks a rule.
     pub(super) fn violate(&mut self, rule: Rule) {
-        self.violate_child(None, rule);
+        self.violate_child(&[], rule);
     }
 
-    fn violate_child(&mut self, child: Option<&str>, rule: Rule) {
+    /// `child`: of the element at hand, by each of the names that it may have. Once the list is full this costs nothing.
+    fn violate_child(&mut self, child: &[&str], rule: Rule) {
         if self.violations.len() < ReceiptMessage::FINDINGS_MAX {
             let field = self.field(child);
             self.violations.push(Violation { field, rule });
         }
     }
 
-    fn field(&self, child: Option<&str>) -> String {
+    fn field(&self, child: &[&str]) -> String {
         let mut field = String::new();
         for step in &self.path {
             if !field.is_empty() {
@@ -115,11 +116,11 @@ impl<'a> Cursor<'a> {
                 let _ = write!(field, "[{index}]");
             }
         }
-        if let Some(child) = child {
+        for (at, name) in child.iter().enumerate() {
             if !field.is_empty() {
-                field.push('.');
+                field.push(if at == 0 { '.' } else { '|' });
             }
-            field.push_str(lexical::cut(child, 64));
+            field.push_str(lexical::cut(name, 64));
         }
         if field.is_empty() { "Body".to_owned() } else { field }
     }
@@ -141,7 +142,7 @@ impl<'a> Cursor<'a> {
                     let known =
                         slots.iter().enumerate().find_map(|(at, slot)| Some((at, slot, slot.name(found.as_ref())?)));
                     let Some((at, slot, name)) = known else {
-                        self.violate_child(Some(found.as_ref()), Rule::Unknown);
+                        self.violate_child(&[found.as_ref()], Rule::Unknown);
                         self.unknown(found.as_ref())?;
                         continue;
                     };
@@ -166,7 +167,7 @@ impl<'a> Cursor<'a> {
             }
         }
         for (slot, _) in slots.iter().zip(&counts).filter(|(slot, count)| **count < slot.min) {
-            self.violate_child(Some(&slot.names.join("|")), Rule::Missing);
+            self.violate_child(slot.names, Rule::Missing);
         }
         Ok(())
     }

@@ -217,9 +217,18 @@ fn metadata(cursor: &mut Cursor<'_>, entries: &mut Vec<MapEntry>) -> Result<()> 
             *place = cursor.text(1, 140)?;
             Ok(())
         })?;
-        entries.extend(key.zip(value).map(|(key, value)| MapEntry { key, value }));
+        if let Some((key, value)) = key.zip(value) {
+            keep(entries, MapEntry { key, value }, Receipt::METADATA_MAX);
+        }
         Ok(())
     })
+}
+
+/// What has no room is in the hash, and above the XSD's limit, which is a finding.
+fn keep<T>(kept: &mut Vec<T>, item: T, max: usize) {
+    if kept.len() < max {
+        kept.push(item);
+    }
 }
 
 fn pattern(cursor: &mut Cursor<'_>, check: fn(&str) -> Result<(), Rule>) -> Result<Option<Masked<String>>> {
@@ -255,7 +264,7 @@ impl Found {
                 "debtor" => receipt.debtor = Some(subject(cursor)?),
                 "payer" => receipt.payer = Some(subject(cursor)?),
                 "transferList" => cursor.node(TRANSFER_LIST, |cursor, _| {
-                    receipt.transfers.push(transfer(cursor, transfer_slots)?);
+                    keep(&mut receipt.transfers, transfer(cursor, transfer_slots)?, Receipt::TRANSFERS_MAX);
                     Ok(())
                 })?,
                 "metadata" => metadata(cursor, &mut receipt.metadata)?,

@@ -1,6 +1,6 @@
 //! Receipts are taken as they come: what makes one readable, what is kept of an odd one (ARCHITECTURE.md 4.4).
 
-use fiorino_wire::{EntityKind, Limits, Outcome, ReadError, ReceiptMessage, Rule, Version, read_receipt};
+use fiorino_wire::{EntityKind, Limits, Outcome, ReadError, Receipt, ReceiptMessage, Rule, Version, read_receipt};
 use rstest::rstest;
 
 use crate::messages::{SEND_RT, SEND_RT_V2, VERIFY, full, read_text, receipt_of, times, violations, with, without};
@@ -121,6 +121,23 @@ fn findings_are_bounded() {
     assert_eq!(message.receipt.stand_in, Some(false));
     let long = full(SEND_RT).replace("<standIn>", &format!("<{0}/><standIn>", "x".repeat(100_000)));
     assert!(receipt_of(&long).findings[0].field.len() < 100);
+}
+
+/// What no sender has a reason for takes no room, and still tells two messages apart.
+#[rstest]
+#[case::transfers("<transferList>", "<transfer/>")]
+#[case::metadata("<metadata>", "<mapEntry><key>k</key><value>v</value></mapEntry>")]
+fn lists_without_end_are_kept_in_part(#[case] list: &str, #[case] entry: &str) {
+    let of = |entries: usize| receipt_of(&full(SEND_RT_V2).replace(list, &format!("{list}{}", entry.repeat(entries))));
+    let (many, more) = (of(10_000), of(10_001));
+    let Receipt { transfers, metadata, .. } = &more.receipt;
+    let metadata = transfers.iter().map(|transfer| transfer.metadata.len()).chain([metadata.len()]).max();
+    match list {
+        "<metadata>" => assert_eq!(metadata, Some(Receipt::METADATA_MAX)),
+        _ => assert_eq!(transfers.len(), Receipt::TRANSFERS_MAX),
+    }
+    assert_eq!((&many.receipt, many.findings.len()), (&more.receipt, ReceiptMessage::FINDINGS_MAX));
+    assert_ne!(many.business_hash, more.business_hash);
 }
 
 /// The copy for another beneficiary has another addressee and the same content (pagopa.md 2.7).

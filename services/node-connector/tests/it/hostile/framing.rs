@@ -7,9 +7,12 @@ use tokio::{
 };
 
 use super::raw::{answers, exchange, head, plain, post, post_with, read_to_end};
-use crate::rig::{
-    Node, Rig,
-    messages::{self, NOTICE},
+use crate::{
+    rig::{
+        Node, Rig,
+        messages::{self, NOTICE, Receipt},
+    },
+    storage,
 };
 
 /// A request that must never be seen as one.
@@ -64,6 +67,32 @@ async fn another_transfer_coding_is_refused(#[case] coding: &str) {
     let (rig, node) = Rig::with_node().await;
     let head = head(&rig.names.station, &[("Transfer-Encoding", coding)]);
     assert_eq!(statuses(&node, format!("{head}0\r\n\r\n{SMUGGLED}")).await, [400]);
+}
+
+/// Whoever stands before us may go by the first line, the last, or both: none of them is believed.
+#[rstest]
+#[case::twice("HTTP/1.1", &["chunked", "chunked"])]
+#[case::another_first("HTTP/1.1", &["gzip", "chunked"])]
+#[case::identity_first("HTTP/1.1", &["identity", "chunked"])]
+#[case::another_last("HTTP/1.1", &["chunked", "identity"])]
+#[case::compressed_chunks("HTTP/1.1", &["gzip, chunked"])]
+#[case::chunked_twice_in_a_line("HTTP/1.1", &["chunked, chunked"])]
+#[case::of_http_1_0("HTTP/1.0", &["chunked"])]
+#[case::of_http_1_0_twice("HTTP/1.0", &["chunked", "chunked"])]
+#[tokio::test]
+async fn transfer_codings_that_readers_differ_on_are_refused(#[case] version: &str, #[case] codings: &[&str]) {
+    let (rig, node) = Rig::with_node().await;
+    let headers: Vec<_> = codings.iter().map(|&coding| ("Transfer-Encoding", coding)).collect();
+    let head = head(&rig.names.station, &headers).replacen("HTTP/1.1", version, 1);
+    for body in [Receipt::new(&rig.names, "r1").write(), "no receipt".to_owned()] {
+        // The sending side stays open: it is the other that ends the connection.
+        let mut stream = TcpStream::connect(plain(&node)).await.unwrap();
+        stream.write_all(format!("{head}{}{SMUGGLED}", chunked(&body)).as_bytes()).await.unwrap();
+        let told: Vec<_> = answers(&read_to_end(&mut stream).await).into_iter().map(|answer| answer.status).collect();
+        assert_eq!(told, [400]);
+    }
+    assert_eq!(storage::messages(&rig.db.pool).await, Vec::<String>::new());
+    assert_eq!(storage::unreadable(&rig.db.pool).await, []);
 }
 
 #[rstest]

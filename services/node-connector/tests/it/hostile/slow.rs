@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fiorino_node_connector::{Bounds, Limits, Tuning};
+use fiorino_node_connector::{Bounds, Limits, Options, Tuning};
 use fiorino_test_support::Stopwatch;
 use futures::future::join_all;
 use rstest::rstest;
@@ -19,13 +19,18 @@ use crate::rig::{
 };
 
 const SHORT: Duration = Duration::from_millis(400);
+/// How long the node waits (ARCHITECTURE.md 5.3).
+pub(super) const KPI: Duration = Duration::from_secs(2);
 
 /// Every limit short, but for `idle`.
 async fn node(rig: &Rig, connections: usize, idle: Duration) -> Node {
     let bounds = Bounds { connections, idle, handshake_within: SHORT, head_within: SHORT, send_within: SHORT };
+    bounded(rig.options("node-connector-0"), bounds).await
+}
+
+async fn bounded(options: Options, connections: Bounds) -> Node {
     let limits = Limits { body_within: SHORT, ..Limits::default() };
-    let tuning = Tuning { limits, connections: bounds, ..Tuning::default() };
-    let node = Node::start(rig.options("node-connector-0"), tuning).await;
+    let node = Node::start(options, Tuning { limits, connections, ..Tuning::default() }).await;
     node.ready().await;
     node
 }
@@ -37,7 +42,7 @@ async fn verify_is_served(rig: &Rig, node: &Node) {
     let request = http.post(node.url(&rig.names.station)).header("Content-Type", "text/xml");
     let answer = request.body(messages::verify(&rig.names, NOTICE)).send().await.unwrap().text().await.unwrap();
     assert!(answer.contains("<outcome>OK</outcome>"), "{answer}");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < KPI, "{:?}", started.elapsed());
 }
 
 /// Sends a piece every 50 ms until the other side has had enough.
@@ -119,6 +124,38 @@ async fn who_hangs_up_half_way_leaves_nothing(#[case] begin: &str) {
     }
     assert!(crate::storage::unreadable(&rig.db.pool).await.is_empty());
     verify_is_served(&rig, &node).await;
+}
+
+/// The begin of a record of 256 bytes, of which a hello of 252 is cut off.
+const HALF_A_HELLO: &[u8] = b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03half a hello";
+
+/// No other limit is as short: what ends them is the time of the handshake.
+#[rstest]
+#[case::nothing(b"")]
+#[case::half_a_hello(HALF_A_HELLO)]
+#[tokio::test]
+async fn who_does_not_finish_the_handshake_is_cut_and_others_are_served(#[case] begin: &[u8]) {
+    let rig = Rig::start().await;
+    let options = crate::mtls::options(&rig, rig.mesh.node_server().ca, &[]);
+    // Enough for those who do finish it, without optimisation.
+    let handshake_within = Duration::from_secs(1);
+    let bounds = Bounds { handshake_within, ..Bounds::default() };
+    let node = bounded(options, bounds).await;
+    let silent = (0..200).map(|_| async {
+        let started = Instant::now();
+        let mut stream = TcpStream::connect(node.addresses.mtls.unwrap()).await.unwrap();
+        stream.write_all(begin).await.unwrap();
+        (read_to_end(&mut stream).await.len(), started.elapsed())
+    });
+    let others = async {
+        let (started, client) = (Instant::now(), rig.mesh.node_client());
+        crate::mtls::call(&rig, &node, Some(&client)).await.unwrap().assert_ok();
+        assert!(started.elapsed() < KPI, "{:?}", started.elapsed());
+    };
+    let (told, ()) = tokio::join!(join_all(silent), others);
+    for (bytes, lasted) in told {
+        assert!(bytes == 0 && lasted >= handshake_within, "{bytes} bytes came, after {lasted:?}");
+    }
 }
 
 /// Asks without end and reads no answer: what is kept for it stays bounded, then it is cut.
