@@ -68,7 +68,7 @@ pub(crate) fn router(portal: Arc<Portal>) -> Router {
         .route("/assets/{name}", get(assets::get))
         .merge(pages)
         .layer(middleware::from_fn(guarded))
-        .layer(trace::http_layer("portal"))
+        .layer(trace::public_http_layer("portal"))
 }
 
 /// A debt is shown as it is now: no copy of a page lives on, least of all on a shared computer.
