@@ -1,23 +1,20 @@
 //! Who asks, and how often: by the visitor's address.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    num::NonZeroU32,
-    time::Duration,
-};
+mod networks;
+
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
-    state::keyed::HashMapStateStore,
 };
 use http::HeaderMap;
 use ipnet::IpNet;
 
+use self::networks::Networks;
+
 /// Pages without a notice are cheap: so many times the number of notices.
 const PAGES_PER_LOOKUP: u32 = 10;
-/// Addresses that are remembered. Beyond it all share one allowance, so that a flood from many addresses fills no memory.
-const ADDRESSES_MAX: usize = 100_000;
 /// How often who has not asked for a while is forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 /// Entries of `X-Forwarded-For` that are looked at.
@@ -47,19 +44,16 @@ pub(crate) struct Limits {
     clock: DefaultClock,
 }
 
-type Allowances = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
+type Allowances = RateLimiter<IpAddr, Networks, DefaultClock>;
 
 // === impl Limits ===
 
 impl Limits {
     pub(crate) fn new(lookups_per_minute: NonZeroU32, trusted: Vec<IpNet>) -> Self {
         let pages = lookups_per_minute.saturating_mul(NonZeroU32::MIN.saturating_add(PAGES_PER_LOOKUP - 1));
-        Self {
-            pages: RateLimiter::hashmap(Quota::per_minute(pages)),
-            lookups: RateLimiter::hashmap(Quota::per_minute(lookups_per_minute)),
-            trusted,
-            clock: DefaultClock::default(),
-        }
+        let clock = DefaultClock::default();
+        let allowances = |quota| Allowances::new(Quota::per_minute(quota), Networks::new(), clock.clone());
+        Self { pages: allowances(pages), lookups: allowances(lookups_per_minute), trusted, clock }
     }
 
     /// The visitor's address. Who is no proxy of ours can write what he likes into the header: then it is the connection's.
@@ -88,8 +82,7 @@ impl Limits {
             Kind::Page => &self.pages,
             Kind::Lookup => &self.lookups,
         };
-        let sharer = if allowances.len() < ADDRESSES_MAX { subscriber(visitor) } else { Ipv6Addr::UNSPECIFIED.into() };
-        allowances.check_key(&sharer).map_err(|until| {
+        allowances.check_key(&visitor).map_err(|until| {
             let wait = until.wait_time_from(self.clock.now());
             TooOften { seconds: wait.as_secs() + 1 }
         })
@@ -104,14 +97,6 @@ impl Limits {
                 allowances.shrink_to_fit();
             }
         }
-    }
-}
-
-/// Who has an IPv6 address has 2^64 of them.
-fn subscriber(visitor: IpAddr) -> IpAddr {
-    match visitor {
-        IpAddr::V4(_) => visitor,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
