@@ -1,5 +1,6 @@
 //! What is measured, named in one place. Durations and statuses by route are kit's.
 
+use fiorino_kit::http::EVICTED;
 use opentelemetry::{KeyValue, metrics::Counter};
 
 /// The instruments of this service; cheap to clone.
@@ -7,6 +8,8 @@ use opentelemetry::{KeyValue, metrics::Counter};
 pub(crate) struct Metrics {
     lookups: Counter<u64>,
     limited: Counter<u64>,
+    /// Of the listener.
+    pub(crate) connections_ended: Counter<u64>,
 }
 
 /// What came of a question for a notice.
@@ -44,6 +47,10 @@ impl Metrics {
                 .u64_counter("fiorino.front_office.limited")
                 .with_description("Requests refused because one address asked too often")
                 .build(),
+            connections_ended: meter
+                .u64_counter("fiorino.front_office.connections_ended")
+                .with_description("Connections that ended early, by reason")
+                .build(),
         };
         metrics.begin();
         metrics
@@ -55,6 +62,7 @@ impl Metrics {
             self.lookups.add(0, &[KeyValue::new("outcome", lookup.name())]);
         }
         self.limited.add(0, &[]);
+        self.connections_ended.add(0, &[KeyValue::new("reason", EVICTED)]);
     }
 
     pub(crate) fn looked_up(&self, lookup: Lookup) {

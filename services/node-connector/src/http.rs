@@ -10,8 +10,6 @@
 mod answer;
 mod body;
 pub mod client_auth;
-mod connections;
-mod guard;
 pub(crate) mod head;
 pub mod listener;
 pub(crate) mod request_id;

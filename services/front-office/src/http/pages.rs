@@ -141,7 +141,7 @@ impl Portal {
 // === impl Page ===
 
 impl views::Page {
-    fn with_status(self, status: StatusCode) -> Response {
+    pub(super) fn with_status(self, status: StatusCode) -> Response {
         match self.0 {
             Ok(html) => {
                 let language = (header::CONTENT_LANGUAGE, HeaderValue::from_static("it"));

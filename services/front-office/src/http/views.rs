@@ -213,6 +213,17 @@ pub(super) fn unknown_host() -> Page {
     })
 }
 
+/// Two readers of the request could understand it differently.
+pub(super) fn unclear() -> Page {
+    render(&Sorry {
+        frame: Frame::maybe(None),
+        title: "Richiesta non valida",
+        why: "La richiesta è arrivata in una forma che il sito non accetta. Non è un problema del tuo avviso.",
+        remedy: "Riprova con un altro browser o da un’altra rete.".to_owned(),
+        again: None,
+    })
+}
+
 /// The institution's site has no such page.
 pub(super) fn no_page(frame: Frame<'_>) -> Page {
     render(&Sorry {
