@@ -87,7 +87,7 @@ pub(super) async fn notice(
     match form.read() {
         Reading::Blank => views::form(frame, &form, Wrong::default()).with_status(StatusCode::OK),
         Reading::Wrong(wrong) => views::form(frame, &form, wrong).with_status(StatusCode::BAD_REQUEST),
-        Reading::Doubtful => views::doubtful(frame, &form).with_status(StatusCode::OK),
+        Reading::Doubtful(number) => views::doubtful(frame, &form, number).with_status(StatusCode::OK),
         Reading::Asked(asked) => look_up(&portal, &site, &form, asked).await,
     }
 }

@@ -1,6 +1,7 @@
 //! What the templates of `templates/` are given.
 
 use askama::Template;
+use fiorino_domain::notice::NoticeNumber;
 use jiff::Timestamp;
 
 use super::assets::{ASSETS, Assets};
@@ -49,7 +50,8 @@ struct FormPage<'a> {
 /// Why the form comes back though nothing in it is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
-    Doubtful,
+    /// Of this number.
+    Doubtful(NoticeNumber),
     Unknown,
 }
 
@@ -129,8 +131,12 @@ impl<'a> Fields<'a> {
 // === impl FormPage, DebtPage ===
 
 impl FormPage<'_> {
-    fn doubtful(&self) -> bool {
-        self.trouble == Some(Trouble::Doubtful)
+    /// The number that he is to look at again.
+    fn doubtful(&self) -> Option<NoticeNumber> {
+        match self.trouble {
+            Some(Trouble::Doubtful(number)) => Some(number),
+            _ => None,
+        }
     }
 
     fn unknown(&self) -> bool {
@@ -164,9 +170,9 @@ pub(super) fn form(frame: Frame<'_>, form: &Form, wrong: Wrong) -> Page {
 }
 
 /// The check digits do not fit.
-pub(super) fn doubtful(frame: Frame<'_>, form: &Form) -> Page {
+pub(super) fn doubtful(frame: Frame<'_>, form: &Form, number: NoticeNumber) -> Page {
     let fields = Fields::again(frame, form, Wrong::default());
-    render(&FormPage { frame, fields, trouble: Some(Trouble::Doubtful) })
+    render(&FormPage { frame, fields, trouble: Some(Trouble::Doubtful(number)) })
 }
 
 /// No such notice, draft, unknown institution, closed institution: all the same.
@@ -265,7 +271,7 @@ pub(super) fn limited(frame: Frame<'_>, seconds: u64) -> Page {
 }
 
 /// Where the same notice is looked up again: digits only, nothing to escape. He was sure before, so he is not asked twice.
-fn address(asked: &Asked) -> String {
-    let sure = if asked.number.check_digits_ok() { "" } else { "&conferma=si" };
-    format!("/avviso?codice={}&ente={}{sure}", asked.number, asked.institution)
+fn address(Asked { number, institution }: &Asked) -> String {
+    let again = format!("/avviso?codice={number}&ente={institution}");
+    if number.check_digits_ok() { again } else { format!("{again}&conferma={number}") }
 }
