@@ -193,6 +193,14 @@ impl Reply {
         }
     }
 
+    /// Each of these headers once, with this value and no other.
+    #[track_caller]
+    pub(crate) fn assert_says(&self, headers: &[(&str, &str)]) {
+        for (name, value) in headers {
+            assert_eq!(self.headers.get_all(*name).iter().collect::<Vec<_>>(), [value], "{name}");
+        }
+    }
+
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
