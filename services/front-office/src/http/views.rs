@@ -109,8 +109,14 @@ impl<'a> Frame<'a> {
         self.site.map_or("Pagamenti pagoPA", |site| &site.name)
     }
 
+    /// Nothing can be paid to its institution any more: only notices of others are found.
+    fn closed(&self) -> bool {
+        self.site.is_some_and(|site| site.closed)
+    }
+
+    /// Whose notices visitors look for unless they say otherwise.
     fn institution(&self) -> &'a str {
-        self.site.map_or("", |site| site.code.as_str())
+        self.site.filter(|site| !site.closed).map_or("", |site| site.code.as_str())
     }
 }
 

@@ -88,7 +88,9 @@ async fn every_page_is_accessible_by_keyboard_small_and_without_script() {
             other => Err(other),
         };
         eventually(SOON, shown).await.unwrap();
-        pages.push(case(&portal, host, host, "/"));
+        for (name, path) in [("home", "/"), ("form", "/avviso"), ("unknown", &lookup(&number(99), code))] {
+            pages.push(case(&portal, host, &format!("{host}-{name}"), path));
+        }
     }
     let way = json!({"home": format!("http://{HOST_OF_TOWN}:{}/", portal.address.port()), "number": NUMBER, "doubtful": "312000000000471178"});
     assert_eq!(problems(&json!({"pages": pages, "way": way})).await, Vec::<String>::new());
