@@ -2,7 +2,7 @@
 
 mod networks;
 
-use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, sync::Once, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
@@ -11,7 +11,7 @@ use governor::{
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use self::networks::Networks;
+use self::networks::{NEIGHBOURS, Networks, network};
 
 /// Pages without a notice are cheap: so many times the number of notices.
 const PAGES_PER_LOOKUP: u32 = 10;
@@ -41,6 +41,8 @@ pub(crate) struct Limits {
     pages: Allowances,
     lookups: Allowances,
     trusted: Vec<IpNet>,
+    /// Somebody was told of a proxy that is not among them.
+    told: Once,
     clock: DefaultClock,
 }
 
@@ -53,24 +55,44 @@ impl Limits {
         let pages = lookups_per_minute.saturating_mul(NonZeroU32::MIN.saturating_add(PAGES_PER_LOOKUP - 1));
         let clock = DefaultClock::default();
         let allowances = |quota| Allowances::new(Quota::per_minute(quota), Networks::new(), clock.clone());
-        Self { pages: allowances(pages), lookups: allowances(lookups_per_minute), trusted, clock }
+        Self { pages: allowances(pages), lookups: allowances(lookups_per_minute), trusted, told: Once::new(), clock }
     }
 
     /// The visitor's address. Who is no proxy of ours can write what he likes into the header: then it is the connection's.
     pub(crate) fn visitor(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let trusted = |address: &IpAddr| self.trusted.iter().any(|network| network.contains(address));
         let mut visitor = peer.to_canonical();
         // Each proxy appends whom it was called by: from the end, the first that is none of ours.
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
         for hop in hops.take(HOPS_MAX) {
-            if !trusted(&visitor) {
+            if !self.trusts(visitor) {
                 break;
             }
             let Ok(before) = hop.trim().parse::<IpAddr>() else { break };
             visitor = before.to_canonical();
         }
         visitor
+    }
+
+    /// Whether the connection's other end tells of visitors and is not believed. If it is a proxy of ours, all of them share one
+    /// allowance: the first time that is logged, with what mends it.
+    pub(crate) fn ignores(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let peer = peer.to_canonical();
+        let ignored = headers.contains_key(FORWARDED_FOR) && !self.trusts(peer);
+        if ignored {
+            self.told.call_once(|| {
+                tracing::warn!(
+                    network = %network(peer, NEIGHBOURS),
+                    "ignored X-Forwarded-For of a peer that is no trusted proxy: if it is yours, name its network in \
+                     --trusted-proxies, or all visitors behind it share one allowance"
+                );
+            });
+        }
+        ignored
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
     }
 
     /// Takes one from the visitor's allowance.

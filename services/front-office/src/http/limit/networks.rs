@@ -14,7 +14,9 @@ use ipnet::IpNet;
 
 /// Bits that the sharers of one allowance have in common, of IPv4 and of IPv6, from the narrowest network to the widest. Who has an IPv6
 /// address has 2^64 of them; a site has a /48, a provider a /32. The last is the whole: it is shared when all else is full.
-const PREFIXES: [[u8; 2]; 4] = [[32, 64], [24, 48], [16, 32], [0, 0]];
+const PREFIXES: [[u8; 2]; 4] = [[32, 64], NEIGHBOURS, [16, 32], [0, 0]];
+/// Of who is near each other, and nobody in particular.
+pub(super) const NEIGHBOURS: [u8; 2] = [24, 48];
 /// Subscribers that are remembered, and networks of each wider kind: as many as there are IPv4 networks of 16 bits, or more.
 const REMEMBERED_MAX: usize = 100_000;
 
