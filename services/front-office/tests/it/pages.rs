@@ -60,6 +60,15 @@ async fn no_script_no_cookie_nothing_from_elsewhere_nothing_kept() {
     }
 }
 
+/// It promises what the portal can keep: the address of a notice is seen by the browser, and by what ends TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn privacy_tells_where_the_codes_stay() {
+    let (_world, portal) = World::with_portal().await;
+    let page = portal.get("/informazioni").await;
+    page.assert_shows(200, &["il portale non li salva", "cronologia del tuo browser"]);
+    assert!(!page.body.contains("non vengono conservati"), "{}", page.body);
+}
+
 /// Every address that a page names is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_link_is_dead() {
