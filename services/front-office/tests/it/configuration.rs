@@ -2,10 +2,10 @@
 
 use fiorino_config_client::COPY_DDL;
 use fiorino_front_office::MIGRATIONS;
-use fiorino_proto::config::v1::LifecyclePhase;
+use fiorino_proto::config::v1::{InstitutionSpec, LifecyclePhase};
 use fiorino_test_support::eventually;
 
-use crate::support::{HOST_OF_TOWN, NUMBER, SOON, TOWN, World, institution, lookup};
+use crate::support::{HOST_OF_TOWN, NUMBER, SOON, TOWN, World, institution, institution_of, lookup};
 
 const OTHER: &str = "00488410010";
 
@@ -83,6 +83,34 @@ async fn a_closed_institution_asks_for_no_notice_and_one_in_testing_says_so() {
             body => Err(body),
         };
         eventually(SOON, probe).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_to_ask_and_the_declaration_of_accessibility_are_linked_where_they_are_told() {
+    let (world, portal) = World::with_portal().await;
+    let linked = [
+        "<a href=\"https://comune.example/contatti?a=1&#38;b=2\">Contatti dell’ente</a>",
+        "Dichiarazione di accessibilità</a>",
+    ];
+    let home = portal.get("/").await.body;
+    assert!(linked.iter().all(|link| !home.contains(link)), "{home}");
+    let told = InstitutionSpec {
+        fiscal_code: TOWN.into(),
+        legal_name: "Comune di Roccafiorina".into(),
+        phase: LifecyclePhase::Live.into(),
+        portal_hostnames: vec![HOST_OF_TOWN.into()],
+        contact_url: "https://comune.example/contatti?a=1&b=2".into(),
+        accessibility_url: "https://comune.example/accessibilita".into(),
+        ..InstitutionSpec::default()
+    };
+    world.tenant.configure(|script| script.add(institution_of(&told)));
+    for path in ["/", "/avviso", "/informazioni", "/nessuna"] {
+        let shown = async || match portal.get(path).await.body {
+            body if linked.iter().all(|link| body.contains(link)) => Ok(()),
+            body => Err(body),
+        };
+        eventually(SOON, shown).await.unwrap();
     }
 }
 

@@ -18,7 +18,7 @@ use reqwest::header::{HOST, HeaderMap};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::tenant::{Answer, Tenant, institution};
+pub(crate) use self::tenant::{Answer, Tenant, institution, institution_of};
 
 /// How long anything may take that should happen soon.
 pub(crate) const SOON: Duration = Duration::from_secs(20);

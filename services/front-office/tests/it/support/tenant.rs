@@ -86,7 +86,7 @@ struct Fake {
 
 /// An institution with its host names.
 pub(crate) fn institution(code: &str, name: &str, phase: LifecyclePhase, hostnames: &[&str]) -> Resource {
-    let spec = InstitutionSpec {
+    institution_of(&InstitutionSpec {
         fiscal_code: code.into(),
         legal_name: name.into(),
         phase: phase.into(),
@@ -94,8 +94,11 @@ pub(crate) fn institution(code: &str, name: &str, phase: LifecyclePhase, hostnam
         cbill_code: "BTX42".into(),
         portal_hostnames: hostnames.iter().map(|&name| name.to_owned()).collect(),
         ..InstitutionSpec::default()
-    };
-    resource(ResourceKind::Institution, code, code, &spec)
+    })
+}
+
+pub(crate) fn institution_of(spec: &InstitutionSpec) -> Resource {
+    resource(ResourceKind::Institution, &spec.fiscal_code, &spec.fiscal_code, spec)
 }
 
 /// A service of an institution.
