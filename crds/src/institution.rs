@@ -311,6 +311,15 @@ pub struct Portal {
     /// Host names under which the portal shows this institution. Example: `[fontechiara.pagamenti.example]`.
     #[schemars(schema_with = "schema::hostname_set")]
     pub hostnames: Vec<String>,
+    /// Page on which citizens find whom to ask: pages of the portal link it. Example: `https://www.comune.example/contatti`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::page")]
+    pub contact_url: Option<String>,
+    /// Declaration of accessibility that public bodies publish for each site (law 4/2004, article 3-quater): pages of the portal link it.
+    /// Example: `https://www.comune.example/accessibilita`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::page")]
+    pub accessibility_url: Option<String>,
 }
 
 // === impl InstitutionSpec ===

@@ -66,6 +66,11 @@ pub(crate) fn url(_: &mut SchemaGenerator) -> Schema {
     text(255, r"^(https://[^\s/]+|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?)(/[^\s/]+)*$")
 }
 
+/// Address of a page that citizens are sent to: HTTPS alone.
+pub(crate) fn page(_: &mut SchemaGenerator) -> Schema {
+    text(255, r"^https://[^\s/@]+(/[^\s]*)?$")
+}
+
 fn text(max_length: u32, pattern: &str) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": max_length, "pattern": pattern})
 }

@@ -148,6 +148,11 @@ fn collect(kind: &str, value: &Value, declared: &mut BTreeSet<(String, String)>)
 #[tokio::test]
 async fn what_is_required_or_malformed_is_refused() -> Result<()> {
     let cluster = Cluster::new().await?;
+    let portal = |field: &str, url: &str| {
+        let mut change = spec(json!({"portal": {"hostnames": ["a.example"]}}));
+        change["spec"]["portal"][field] = url.into();
+        change
+    };
     let refused = [
         ("CreditorInstitution", spec(json!({"fiscalCode": null})), "spec.fiscalCode: Required value"),
         ("CreditorInstitution", spec(json!({"fiscalCode": "8004178035"})), "spec.fiscalCode"),
@@ -159,6 +164,9 @@ async fn what_is_required_or_malformed_is_refused() -> Result<()> {
         ),
         ("CreditorInstitution", spec(json!({"navFloor": -1})), "spec.navFloor"),
         ("CreditorInstitution", spec(json!({"portal": {"hostnames": ["a.example", "a.example"]}})), "Duplicate value"),
+        ("CreditorInstitution", portal("contactUrl", "http://comune.example/contatti"), "spec.portal.contactUrl"),
+        ("CreditorInstitution", portal("contactUrl", "javascript:alert(1)"), "spec.portal.contactUrl"),
+        ("CreditorInstitution", portal("accessibilityUrl", "https://agid.example/a b"), "spec.portal.accessibilityUrl"),
         (
             "Iban",
             spec(json!({"numbers": [number("2026-01-01", "it70c0998877665000000104233")]})),

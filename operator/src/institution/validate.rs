@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use fiorino_crds::{
     Reason,
-    institution::{Association, AssociationState, Issuer, Phase},
+    institution::{Association, AssociationState, Issuer, Phase, Portal},
 };
 use fiorino_domain::institution::InstitutionCode;
 use fiorino_proto::config::v1::{self as proto, InstitutionSpec, LifecyclePhase, Resource, ResourceKind};
@@ -214,6 +214,9 @@ fn resource(snapshot: &Snapshot) -> Resource {
         })
         .collect();
     let associations = spec.associations.iter();
+    let portal = spec.portal.as_ref();
+    let page =
+        |page: fn(&Portal) -> &Option<String>| portal.and_then(|portal| page(portal).clone()).unwrap_or_default();
     let message = InstitutionSpec {
         fiscal_code: spec.fiscal_code.clone(),
         legal_name: spec.legal_name.clone(),
@@ -225,7 +228,9 @@ fn resource(snapshot: &Snapshot) -> Resource {
         nav_floor: spec.nav_floor,
         ipa_code: spec.ipa_code.clone().unwrap_or_default(),
         cbill_code: spec.cbill_code.clone().unwrap_or_default(),
-        portal_hostnames: spec.portal.as_ref().map(|portal| portal.hostnames.clone()).unwrap_or_default(),
+        portal_hostnames: portal.map(|portal| portal.hostnames.clone()).unwrap_or_default(),
+        contact_url: page(|portal| &portal.contact_url),
+        accessibility_url: page(|portal| &portal.accessibility_url),
     };
     Origin::of(institution).resource(ResourceKind::Institution, &message, &spec.fiscal_code)
 }

@@ -55,7 +55,8 @@ pub(crate) fn institution(change: &Value) -> CreditorInstitution {
         "adhesion": {"date": "2026-10-05"},
         "associations": [{"stationRef": {"namespace": "fiorino", "name": "valdarda-01"}, "segregationCode": "12"}],
         "profiles": [{"name": "comune-standard", "revision": 1}],
-        "portal": {"hostnames": ["roccafiorina.localhost"]},
+        "portal": {"hostnames": ["roccafiorina.localhost"], "contactUrl": "https://comune.example/contatti",
+            "accessibilityUrl": "https://comune.example/accessibilita"},
     });
     merge(&mut spec, change);
     object("CreditorInstitution", "comune", "roccafiorina", spec)

@@ -11,7 +11,7 @@ pub(crate) struct Form {
     pub(crate) codice: Option<String>,
     /// The institution's fiscal code.
     pub(crate) ente: Option<String>,
-    /// He looked again: the number is what stands on the notice.
+    /// He looked again: the number of which he says that it stands so on the notice.
     pub(crate) conferma: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Reading {
     Wrong(Wrong),
     /// The check digits do not fit, and he has not said that they are right: notices of other systems may have such ones
     /// (pagopa.md 3.2).
-    Doubtful,
+    Doubtful(NoticeNumber),
     /// It can be looked up.
     Asked(Asked),
 }
@@ -55,10 +55,15 @@ impl Form {
         let (code, institution) = qr(code).unwrap_or((code, institution));
         let (number, institution) = (number(&digits(code)), organisation(&digits(institution)));
         match (number, institution) {
-            (Ok(number), Ok(_)) if !number.check_digits_ok() && self.conferma.is_none() => Reading::Doubtful,
+            (Ok(number), Ok(_)) if !number.check_digits_ok() && !self.confirms(&number) => Reading::Doubtful(number),
             (Ok(number), Ok(institution)) => Reading::Asked(Asked { number, institution }),
             (number, institution) => Reading::Wrong(Wrong { number: number.err(), institution: institution.err() }),
         }
+    }
+
+    /// Whether it is this very number that he looked at again: not another one that he wrote since.
+    fn confirms(&self, number: &NoticeNumber) -> bool {
+        self.conferma.as_deref() == Some(number.as_str())
     }
 }
 
@@ -147,10 +152,15 @@ mod tests {
 
     #[test]
     fn wrong_check_digits_are_a_doubt_that_he_can_dispel() {
-        let doubtful = form("312000000000471178", ENTE);
-        assert_eq!(doubtful.read(), Reading::Doubtful);
-        let sure = Form { conferma: Some("si".into()), ..doubtful };
-        assert!(matches!(sure.read(), Reading::Asked(asked) if asked.number.as_str() == "312000000000471178"));
+        let wrong = "312000000000471178";
+        let doubtful = |conferma: Option<&str>| Form { conferma: conferma.map(Into::into), ..form(wrong, ENTE) };
+        // What he confirmed before was another number.
+        for conferma in [None, Some(""), Some("si"), Some("312000000000471177"), Some(NUMBER)] {
+            let told = doubtful(conferma).read();
+            assert!(matches!(&told, Reading::Doubtful(number) if number.as_str() == wrong), "{conferma:?}: {told:?}");
+        }
+        let sure = doubtful(Some(wrong)).read();
+        assert!(matches!(sure, Reading::Asked(asked) if asked.number.as_str() == wrong));
     }
 
     #[test]

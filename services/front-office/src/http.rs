@@ -16,8 +16,8 @@ use axum::{
     routing::get,
 };
 use fiorino_config_client::Handle;
-use fiorino_kit::{clock::Clock, trace};
-use http::{HeaderName, HeaderValue, header};
+use fiorino_kit::{clock::Clock, http::names_one_host, trace};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use self::limit::Limits;
 use crate::{debt::Debts, metrics::Metrics, site::Sites};
@@ -68,7 +68,7 @@ pub(crate) fn router(portal: Arc<Portal>) -> Router {
         .route("/assets/{name}", get(assets::get))
         .merge(pages)
         .layer(middleware::from_fn(guarded))
-        .layer(trace::http_layer("portal"))
+        .layer(trace::public_http_layer("portal"))
 }
 
 /// A debt is shown as it is now: no copy of a page lives on, least of all on a shared computer.
@@ -78,8 +78,20 @@ async fn not_kept(mut response: Response) -> Response {
 }
 
 async fn guarded(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    let mut response = if is_clear(&request) { next.run(request).await } else { unclear().await };
     response.headers_mut().extend(HEADERS);
+    response
+}
+
+/// Whether whatever stands in front of us reads the same in it: one host, and an end that nobody can see elsewhere (RFC 9112, 6.1).
+fn is_clear(request: &Request) -> bool {
+    names_one_host(request.version(), request.headers()) && !request.headers().contains_key(header::TRANSFER_ENCODING)
+}
+
+/// What follows on the connection would be as doubtful: it ends.
+async fn unclear() -> Response {
+    let mut response = not_kept(views::unclear().with_status(StatusCode::BAD_REQUEST)).await;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -1,5 +1,6 @@
 //! What is measured, named in one place. Durations and statuses by route are kit's.
 
+use fiorino_kit::http::EVICTED;
 use opentelemetry::{KeyValue, metrics::Counter};
 
 /// The instruments of this service; cheap to clone.
@@ -7,6 +8,9 @@ use opentelemetry::{KeyValue, metrics::Counter};
 pub(crate) struct Metrics {
     lookups: Counter<u64>,
     limited: Counter<u64>,
+    forwarded_ignored: Counter<u64>,
+    /// Of the listener.
+    pub(crate) connections_ended: Counter<u64>,
 }
 
 /// What came of a question for a notice.
@@ -44,6 +48,16 @@ impl Metrics {
                 .u64_counter("fiorino.front_office.limited")
                 .with_description("Requests refused because one address asked too often")
                 .build(),
+            forwarded_ignored: meter
+                .u64_counter("fiorino.front_office.forwarded_ignored")
+                .with_description(
+                    "Requests whose X-Forwarded-For was not believed: a proxy that is not trusted, or a visitor",
+                )
+                .build(),
+            connections_ended: meter
+                .u64_counter("fiorino.front_office.connections_ended")
+                .with_description("Connections that ended early, by reason")
+                .build(),
         };
         metrics.begin();
         metrics
@@ -55,10 +69,16 @@ impl Metrics {
             self.lookups.add(0, &[KeyValue::new("outcome", lookup.name())]);
         }
         self.limited.add(0, &[]);
+        self.forwarded_ignored.add(0, &[]);
+        self.connections_ended.add(0, &[KeyValue::new("reason", EVICTED)]);
     }
 
     pub(crate) fn looked_up(&self, lookup: Lookup) {
         self.lookups.add(1, &[KeyValue::new("outcome", lookup.name())]);
+    }
+
+    pub(crate) fn forwarded_ignored(&self) {
+        self.forwarded_ignored.add(1, &[]);
     }
 
     pub(crate) fn limited(&self) {

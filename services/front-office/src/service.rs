@@ -7,6 +7,7 @@ use fiorino_kit::{
     admin::Readiness,
     backoff::Backoff,
     clock::Clock,
+    http::{Bounds, Terms},
     options::DatabaseOptions,
     process, rpc, store,
     tls::{self, Identity},
@@ -74,29 +75,31 @@ pub enum Error {
 /// [`Error`]: what waiting does not mend.
 pub async fn run(options: Options, process: process::Context) -> Result<(), Error> {
     let process::Context { token, readiness, clock } = process;
-    Service::start(options, clock, readiness).await?.run(token).await;
+    Service::start(options, Bounds::default(), clock, readiness).await?.run(token).await;
     Ok(())
 }
 
 // === impl Service ===
 
 impl Service {
-    /// Loads the identity, brings the schema up to date (or goes on trying), loads the saved configuration and listens.
+    /// Loads the identity, brings the schema up to date (or goes on trying), loads the saved configuration and listens. `bounds` of
+    /// connections are fixed in production and moved by tests.
     ///
     /// # Errors
     /// What waiting does not mend: certificates, URLs, a broken migration, a taken port.
-    pub async fn start(options: Options, clock: Clock, readiness: Readiness) -> Result<Self, Error> {
+    pub async fn start(options: Options, bounds: Bounds, clock: Clock, readiness: Readiness) -> Result<Self, Error> {
         let identity = Identity::load(&options.tls)?;
         let tenant = rpc::connect(&options.tenant_endpoints, "tenant", &identity, "front-office")?;
         let pool = store::connect(&options.database, "configuration", CONNECTIONS)?;
         let address = options.listen;
-        let listener = Listener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+        let metrics = Metrics::new();
+        let terms = Terms { bounds, clock: clock.clone(), ended: metrics.connections_ended.clone() };
+        let listener = Listener::bind(address, terms).await.map_err(|source| Error::Listen { address, source })?;
         let schema = timeout(SCHEMA_PATIENCE, migrate(&options.database)).await;
         let late_schema = schema.map_or(Ok(Some(options.database)), |migrated| migrated.map(|()| None))?;
         let follow = fiorino_config_client::Options::new("front-office", options.replica);
         let (sites, configuration) = Client::load(follow, Sites, pool.clone(), tenant.clone()).await;
         let limits = Limits::new(options.lookups_per_minute, options.trusted_proxies);
-        let metrics = Metrics::new();
         let portal = Arc::new(Portal { sites: sites.clone(), debts: Debts::new(tenant), limits, clock, metrics });
         readiness.set("listener", true);
         Ok(Self { pool, listener, portal, configuration, sites, late_schema, readiness })

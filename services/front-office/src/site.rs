@@ -24,6 +24,10 @@ pub struct Site {
     pub ipa_code: String,
     /// Code by which home banking finds it; empty = none.
     pub cbill_code: String,
+    /// Page on which citizens find whom to ask.
+    pub contact_url: Option<String>,
+    /// Its declaration of accessibility.
+    pub accessibility_url: Option<String>,
     /// Being tested with pagoPA.
     pub testing: bool,
     /// Nothing can be paid any more.
@@ -103,6 +107,8 @@ impl Projection for Sites {
             name: spec.legal_name,
             ipa_code: spec.ipa_code,
             cbill_code: spec.cbill_code,
+            contact_url: page("contact_url", spec.contact_url)?,
+            accessibility_url: page("accessibility_url", spec.accessibility_url)?,
             testing: phase == LifecyclePhase::Testing,
             closed: phase == LifecyclePhase::Closed,
             services: Vec::new(),
@@ -132,6 +138,14 @@ impl Projection for Sites {
     }
 }
 
+/// The address of a page that may be linked; `None` where it is empty.
+fn page(field: &str, url: String) -> Result<Option<String>, String> {
+    if url.is_empty() || url.starts_with("https://") {
+        return Ok(Some(url).filter(|url| !url.is_empty()));
+    }
+    Err(format!("{field}: is not https"))
+}
+
 #[cfg(test)]
 mod tests {
     use prost::Message;
@@ -142,12 +156,15 @@ mod tests {
     const CODE: &str = "80041780356";
 
     fn institution(phase: LifecyclePhase) -> Resource {
+        institution_of(InstitutionSpec { phase: phase.into(), ..InstitutionSpec::default() })
+    }
+
+    fn institution_of(spec: InstitutionSpec) -> Resource {
         let spec = InstitutionSpec {
             fiscal_code: CODE.into(),
             legal_name: "Comune di Roccafiorina".into(),
-            phase: phase.into(),
             portal_hostnames: vec!["roccafiorina.localhost".into(), "paga.roccafiorina.example".into()],
-            ..InstitutionSpec::default()
+            ..spec
         };
         Resource { kind: ResourceKind::Institution.into(), spec: spec.encode_to_vec().into(), ..Resource::default() }
     }
@@ -202,6 +219,10 @@ mod tests {
     fn a_refusal_names_the_field() {
         let mut resource = institution(LifecyclePhase::Unspecified);
         assert!(Sites.parse(&resource).unwrap_err().contains("phase"));
+        let phase = LifecyclePhase::Live.into();
+        let contact_url = "javascript:alert(1)".to_owned();
+        resource = institution_of(InstitutionSpec { phase, contact_url, ..InstitutionSpec::default() });
+        assert_eq!(Sites.parse(&resource).unwrap_err(), "contact_url: is not https");
         resource = service("TARI", true);
         resource.institution = "1".into();
         assert!(Sites.parse(&resource).unwrap_err().contains("institution"));

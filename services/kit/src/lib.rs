@@ -12,6 +12,7 @@
 //! | [`telemetry`], [`trace`] | traces, metrics, JSON logs; W3C context through HTTP, gRPC, Kafka and tables |
 //! | [`crypto`], [`tls`], [`seal`] | one rustls provider, the mesh's certificates, sealed values |
 //! | [`rpc`] | gRPC between the parts: mTLS, an allow-list per method, balanced channels |
+//! | [`http`] | HTTP/1.1 for strangers: bounded connections, heads, answers |
 //! | [`store`], [`lease`], [`outbox`], [`kafka`] | PostgreSQL pools, leased shards, the relay to Kafka |
 //! | [`batch`], [`backoff`], [`error`] | natural batching, jittered delays, errors as one line |
 //! | [`process`], [`admin`], [`shutdown`] | the life of a process, probes and metrics over HTTP, signals |
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod crypto;
 pub mod error;
 pub mod fault;
+pub mod http;
 pub mod kafka;
 pub mod lease;
 pub mod options;

@@ -11,7 +11,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-pub use self::http::{HttpLayer, HttpService, http_layer};
+pub use self::http::{HttpLayer, HttpService, http_layer, public_http_layer};
 
 /// Name of the HTTP, gRPC and Kafka header (<https://www.w3.org/TR/trace-context/>).
 pub const TRACEPARENT: &str = "traceparent";

@@ -11,8 +11,6 @@
 mod answer;
 mod body;
 pub mod client_auth;
-mod connections;
-mod guard;
 pub(crate) mod head;
 pub mod listener;
 mod parse;
@@ -139,7 +137,7 @@ async fn call(
         fault = answer.fault,
         institution = identifier(&answer.institution),
         path_station = identifier(&path_station),
-        request_id = %request_id,
+        request_id = identifier(request_id.as_str()),
         took_ms = took.as_millis(),
         "answered the node"
     );
@@ -347,7 +345,7 @@ impl Call {
     fn arrival(self, body: Bytes) -> Arrival {
         Arrival {
             peer: printable(&self.caller.name),
-            request_id: self.request_id.to_string(),
+            request_id: self.request_id.as_str().to_owned(),
             path_station: printable(&self.path_station),
             charset: self.charset,
             body,

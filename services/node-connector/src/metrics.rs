@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fiorino_kit::clock::Clock;
+use fiorino_kit::{clock::Clock, http::EVICTED};
 use fiorino_wire::Operation;
 use opentelemetry::{
     KeyValue,
@@ -42,7 +42,8 @@ pub(crate) struct Metrics {
     readbacks: Counter<u64>,
     unreadable_lines: Counter<u64>,
     reloads: Counter<u64>,
-    connections_ended: Counter<u64>,
+    /// Of the listeners.
+    pub(crate) connections_ended: Counter<u64>,
 }
 
 /// What waits in the inbox.
@@ -123,7 +124,7 @@ impl Metrics {
         for outcome in ["reloaded", "failed"] {
             self.reloads.add(0, &[KeyValue::new("outcome", outcome)]);
         }
-        self.connections_ended.add(0, &[KeyValue::new("reason", "evicted")]);
+        self.connections_ended.add(0, &[KeyValue::new("reason", EVICTED)]);
     }
 
     pub(crate) fn request(&self, op: &'static str, outcome: &'static str, fault: &'static str, took: Duration) {
@@ -176,10 +177,6 @@ impl Metrics {
 
     pub(crate) fn reloaded(&self, outcome: &'static str) {
         self.reloads.add(1, &[KeyValue::new("outcome", outcome)]);
-    }
-
-    pub(crate) fn connection_ended(&self, reason: &'static str) {
-        self.connections_ended.add(1, &[KeyValue::new("reason", reason)]);
     }
 
     /// Shows how long certificates are still accepted, whenever it is asked for.

@@ -6,6 +6,7 @@ use fiorino_config_client::{Client, Handle};
 use fiorino_kit::{
     admin::Readiness,
     clock::Clock,
+    http::Terms,
     lease::LeaseSet,
     process, rpc,
     seal::{self, Unsealer},
@@ -122,7 +123,9 @@ impl Service {
         let tenant = rpc::connect(&options.tenant_endpoints, "tenant", &identity, "node-connector")?;
         let pools = Pools::new(&options.database)?;
         let metrics = Metrics::new();
-        let context = listener::Context { bounds: tuning.connections, clock: clock.clone(), metrics: metrics.clone() };
+        let terms =
+            Terms { bounds: tuning.connections, clock: clock.clone(), ended: metrics.connections_ended.clone() };
+        let context = listener::Context { terms, metrics: metrics.clone() };
         let (listeners, addresses) = listeners(&options, &context).await?;
         let schema = timeout(SCHEMA_PATIENCE, database::migrate(&options.database)).await;
         let late_schema = schema.map_or(Ok(Some(options.clone())), |migrated| migrated.map(|()| None))?;

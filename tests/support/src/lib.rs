@@ -1,4 +1,4 @@
-//! What a test needs and must not share: a database, a topic prefix, a namespace, a fiscal code, certificates.
+//! What a test needs and must not share: a database, a topic prefix, a namespace, a fiscal code, certificates. And HTTP by hand.
 //!
 //! The servers behind them are started once for all tests by `cargo xtask test`; everything here is safe to use from many
 //! tests and processes at the same time.
@@ -6,6 +6,7 @@
 mod database;
 mod names;
 mod parts;
+pub mod raw;
 
 pub use database::{TestDatabase, template_key};
 pub use fiorino_rig::{

@@ -1,23 +1,20 @@
 //! Who asks, and how often: by the visitor's address.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    num::NonZeroU32,
-    time::Duration,
-};
+mod networks;
+
+use std::{net::IpAddr, num::NonZeroU32, sync::Once, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
-    state::keyed::HashMapStateStore,
 };
 use http::HeaderMap;
 use ipnet::IpNet;
 
+use self::networks::{NEIGHBOURS, Networks, network};
+
 /// Pages without a notice are cheap: so many times the number of notices.
 const PAGES_PER_LOOKUP: u32 = 10;
-/// Addresses that are remembered. Beyond it all share one allowance, so that a flood from many addresses fills no memory.
-const ADDRESSES_MAX: usize = 100_000;
 /// How often who has not asked for a while is forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 /// Entries of `X-Forwarded-For` that are looked at.
@@ -44,39 +41,58 @@ pub(crate) struct Limits {
     pages: Allowances,
     lookups: Allowances,
     trusted: Vec<IpNet>,
+    /// Somebody was told of a proxy that is not among them.
+    told: Once,
     clock: DefaultClock,
 }
 
-type Allowances = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
+type Allowances = RateLimiter<IpAddr, Networks, DefaultClock>;
 
 // === impl Limits ===
 
 impl Limits {
     pub(crate) fn new(lookups_per_minute: NonZeroU32, trusted: Vec<IpNet>) -> Self {
         let pages = lookups_per_minute.saturating_mul(NonZeroU32::MIN.saturating_add(PAGES_PER_LOOKUP - 1));
-        Self {
-            pages: RateLimiter::hashmap(Quota::per_minute(pages)),
-            lookups: RateLimiter::hashmap(Quota::per_minute(lookups_per_minute)),
-            trusted,
-            clock: DefaultClock::default(),
-        }
+        let clock = DefaultClock::default();
+        let allowances = |quota| Allowances::new(Quota::per_minute(quota), Networks::new(), clock.clone());
+        Self { pages: allowances(pages), lookups: allowances(lookups_per_minute), trusted, told: Once::new(), clock }
     }
 
     /// The visitor's address. Who is no proxy of ours can write what he likes into the header: then it is the connection's.
     pub(crate) fn visitor(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let trusted = |address: &IpAddr| self.trusted.iter().any(|network| network.contains(address));
         let mut visitor = peer.to_canonical();
         // Each proxy appends whom it was called by: from the end, the first that is none of ours.
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
         for hop in hops.take(HOPS_MAX) {
-            if !trusted(&visitor) {
+            if !self.trusts(visitor) {
                 break;
             }
             let Ok(before) = hop.trim().parse::<IpAddr>() else { break };
             visitor = before.to_canonical();
         }
         visitor
+    }
+
+    /// Whether the connection's other end tells of visitors and is not believed. If it is a proxy of ours, all of them share one
+    /// allowance: the first time that is logged, with what mends it.
+    pub(crate) fn ignores(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let peer = peer.to_canonical();
+        let ignored = headers.contains_key(FORWARDED_FOR) && !self.trusts(peer);
+        if ignored {
+            self.told.call_once(|| {
+                tracing::warn!(
+                    network = %network(peer, NEIGHBOURS),
+                    "ignored X-Forwarded-For of a peer that is no trusted proxy: if it is yours, name its network in \
+                     --trusted-proxies, or all visitors behind it share one allowance"
+                );
+            });
+        }
+        ignored
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
     }
 
     /// Takes one from the visitor's allowance.
@@ -88,8 +104,7 @@ impl Limits {
             Kind::Page => &self.pages,
             Kind::Lookup => &self.lookups,
         };
-        let sharer = if allowances.len() < ADDRESSES_MAX { subscriber(visitor) } else { Ipv6Addr::UNSPECIFIED.into() };
-        allowances.check_key(&sharer).map_err(|until| {
+        allowances.check_key(&visitor).map_err(|until| {
             let wait = until.wait_time_from(self.clock.now());
             TooOften { seconds: wait.as_secs() + 1 }
         })
@@ -104,14 +119,6 @@ impl Limits {
                 allowances.shrink_to_fit();
             }
         }
-    }
-}
-
-/// Who has an IPv6 address has 2^64 of them.
-fn subscriber(visitor: IpAddr) -> IpAddr {
-    match visitor {
-        IpAddr::V4(_) => visitor,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

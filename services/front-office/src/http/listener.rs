@@ -1,30 +1,11 @@
-//! Plain HTTP/1.1 with a limit on everything: connections, their life, heads. TLS ends in front of it.
+//! Plain HTTP/1.1; TLS ends in front of it. How many connections there are, and how long each may take for what, is kit's.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::Service as _;
-
-/// Connections open at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 1_024;
-/// After an error of the listener itself.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a connection may be idle, or take to send the head of a request.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Then a connection ends with its request: whoever reads a page byte by byte does not keep it for ever.
-const LIFE: Duration = Duration::from_mins(5);
-/// How long pages in work may take after shutdown, or the end of a connection's life, began.
-const DRAIN: Duration = Duration::from_secs(10);
-/// Longest head of a request, in bytes: hyper takes no smaller buffer.
-const HEAD_BYTES_MAX: usize = 8 * 1024;
+use fiorino_kit::http::{Arrival, Terms};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -35,17 +16,16 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 pub(crate) struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
+    terms: Terms,
 }
-
-type Accepted = (TcpStream, Peer, OwnedSemaphorePermit);
 
 // === impl Listener ===
 
 impl Listener {
-    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn bind(address: SocketAddr, terms: Terms) -> io::Result<Self> {
         let tcp = TcpListener::bind(address).await?;
         let address = tcp.local_addr()?;
-        Ok(Self { tcp, address })
+        Ok(Self { tcp, address, terms })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -54,65 +34,19 @@ impl Listener {
 
     /// Serves until `token` is cancelled, then lets the pages in work end.
     pub(crate) async fn serve(self, router: Router, token: CancellationToken) {
-        let connections = TaskTracker::new();
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        while let Some((stream, peer, slot)) = self.next(&slots, &token).await {
-            let (router, token) = (router.clone(), token.clone());
-            connections.spawn(async move {
-                connection(stream, peer, router, token).await;
-                drop(slot);
-            });
-        }
-        connections.close();
-        if timeout(DRAIN, connections.wait()).await.is_err() {
-            tracing::warn!(open = connections.len(), "connections were still open when draining ended");
-        }
-    }
-
-    /// The next connection, once there is room for it; `None` when serving ends.
-    async fn next(&self, slots: &Arc<Semaphore>, token: &CancellationToken) -> Option<Accepted> {
-        let slot = token.run_until_cancelled(Arc::clone(slots).acquire_owned()).await?.ok()?;
-        loop {
-            match token.run_until_cancelled(self.tcp.accept()).await? {
-                Ok((stream, from)) => return Some((stream, Peer(from), slot)),
-                // Out of file descriptors, or a connection that went away in the queue: neither ends the listener.
-                Err(error) => {
-                    tracing::warn!(error = %error, "failed to accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+        let work = |arrival| connection(arrival, self.terms.clone(), router.clone(), token.clone());
+        self.terms.serve(&self.tcp, &token, work).await;
     }
 }
 
-async fn connection(stream: TcpStream, peer: Peer, router: Router, token: CancellationToken) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = %error, "failed to set nodelay");
-    }
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer);
-        router.clone().call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let over = async {
-        tokio::select! {
-            () = token.cancelled() => {}
-            () = tokio::time::sleep(LIFE) => {}
-        }
+async fn connection(arrival: Arrival, terms: Terms, router: Router, token: CancellationToken) {
+    let Arrival { mut stream, from, progress } = arrival;
+    stream.arm();
+    let asked = Arc::clone(&progress);
+    let begin = move |extensions: &mut http::Extensions| {
+        extensions.insert(Peer(from));
+        // Nobody reads a body: with its head a request is whole.
+        asked.busy();
     };
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = over => {
-            connection.as_mut().graceful_shutdown();
-            timeout(DRAIN, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(error = %error, "a connection ended early");
-    }
+    terms.http1(stream, progress, router, begin, token.cancelled()).await;
 }

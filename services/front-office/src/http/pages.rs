@@ -1,6 +1,6 @@
 //! The pages: who asks which institution for what, and what he is shown.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Extension,
@@ -31,14 +31,15 @@ type Whose = Extension<Arc<Site>>;
 
 /// Lets a request in whose host is an institution's and whose sender does not ask too often.
 pub(super) async fn admit(State(portal): Here, mut request: Request, next: Next) -> Response {
-    if let Err(too_often) = portal.take(Kind::Page, &request) {
+    let visitor = portal.visitor(&request);
+    if let Err(too_often) = portal.take(Kind::Page, visitor) {
         return limited(None, too_often);
     }
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     match portal.sites.current().of_host(host) {
         Some(site) => {
             let lookup = request.uri().path() == "/avviso" && request.uri().query().is_some();
-            if lookup && let Err(too_often) = portal.take(Kind::Lookup, &request) {
+            if lookup && let Err(too_often) = portal.take(Kind::Lookup, visitor) {
                 return limited(Some(&site), too_often);
             }
             request.extensions_mut().insert(site);
@@ -87,7 +88,7 @@ pub(super) async fn notice(
     match form.read() {
         Reading::Blank => views::form(frame, &form, Wrong::default()).with_status(StatusCode::OK),
         Reading::Wrong(wrong) => views::form(frame, &form, wrong).with_status(StatusCode::BAD_REQUEST),
-        Reading::Doubtful => views::doubtful(frame, &form).with_status(StatusCode::OK),
+        Reading::Doubtful(number) => views::doubtful(frame, &form, number).with_status(StatusCode::OK),
         Reading::Asked(asked) => look_up(&portal, &site, &form, asked).await,
     }
 }
@@ -130,10 +131,17 @@ fn later(mut response: Response, seconds: u64) -> Response {
 // === impl Portal ===
 
 impl Portal {
-    fn take(&self, kind: Kind, request: &Request) -> Result<(), TooOften> {
-        // The listener tells the peer of every connection.
-        let Some(Peer(peer)) = request.extensions().get::<Peer>() else { return Ok(()) };
-        let visitor = self.limits.visitor(peer.ip(), request.headers());
+    /// Who asks. The listener tells the peer of every connection.
+    fn visitor(&self, request: &Request) -> Option<IpAddr> {
+        let (Peer(peer), headers) = (request.extensions().get::<Peer>()?, request.headers());
+        if self.limits.ignores(peer.ip(), headers) {
+            self.metrics.forwarded_ignored();
+        }
+        Some(self.limits.visitor(peer.ip(), headers))
+    }
+
+    fn take(&self, kind: Kind, visitor: Option<IpAddr>) -> Result<(), TooOften> {
+        let Some(visitor) = visitor else { return Ok(()) };
         self.limits.take(kind, visitor).inspect_err(|_| self.metrics.limited())
     }
 }
@@ -141,7 +149,7 @@ impl Portal {
 // === impl Page ===
 
 impl views::Page {
-    fn with_status(self, status: StatusCode) -> Response {
+    pub(super) fn with_status(self, status: StatusCode) -> Response {
         match self.0 {
             Ok(html) => {
                 let language = (header::CONTENT_LANGUAGE, HeaderValue::from_static("it"));

@@ -1,6 +1,7 @@
 //! What the templates of `templates/` are given.
 
 use askama::Template;
+use fiorino_domain::notice::NoticeNumber;
 use jiff::Timestamp;
 
 use super::assets::{ASSETS, Assets};
@@ -49,7 +50,8 @@ struct FormPage<'a> {
 /// Why the form comes back though nothing in it is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
-    Doubtful,
+    /// Of this number.
+    Doubtful(NoticeNumber),
     Unknown,
 }
 
@@ -107,8 +109,14 @@ impl<'a> Frame<'a> {
         self.site.map_or("Pagamenti pagoPA", |site| &site.name)
     }
 
+    /// Nothing can be paid to its institution any more: only notices of others are found.
+    fn closed(&self) -> bool {
+        self.site.is_some_and(|site| site.closed)
+    }
+
+    /// Whose notices visitors look for unless they say otherwise.
     fn institution(&self) -> &'a str {
-        self.site.map_or("", |site| site.code.as_str())
+        self.site.filter(|site| !site.closed).map_or("", |site| site.code.as_str())
     }
 }
 
@@ -129,8 +137,12 @@ impl<'a> Fields<'a> {
 // === impl FormPage, DebtPage ===
 
 impl FormPage<'_> {
-    fn doubtful(&self) -> bool {
-        self.trouble == Some(Trouble::Doubtful)
+    /// The number that he is to look at again.
+    fn doubtful(&self) -> Option<NoticeNumber> {
+        match self.trouble {
+            Some(Trouble::Doubtful(number)) => Some(number),
+            _ => None,
+        }
     }
 
     fn unknown(&self) -> bool {
@@ -164,9 +176,9 @@ pub(super) fn form(frame: Frame<'_>, form: &Form, wrong: Wrong) -> Page {
 }
 
 /// The check digits do not fit.
-pub(super) fn doubtful(frame: Frame<'_>, form: &Form) -> Page {
+pub(super) fn doubtful(frame: Frame<'_>, form: &Form, number: NoticeNumber) -> Page {
     let fields = Fields::again(frame, form, Wrong::default());
-    render(&FormPage { frame, fields, trouble: Some(Trouble::Doubtful) })
+    render(&FormPage { frame, fields, trouble: Some(Trouble::Doubtful(number)) })
 }
 
 /// No such notice, draft, unknown institution, closed institution: all the same.
@@ -213,6 +225,17 @@ pub(super) fn unknown_host() -> Page {
     })
 }
 
+/// Two readers of the request could understand it differently.
+pub(super) fn unclear() -> Page {
+    render(&Sorry {
+        frame: Frame::maybe(None),
+        title: "Richiesta non valida",
+        why: "La richiesta è arrivata in una forma che il sito non accetta. Non è un problema del tuo avviso.",
+        remedy: "Riprova con un altro browser o da un’altra rete.".to_owned(),
+        again: None,
+    })
+}
+
 /// The institution's site has no such page.
 pub(super) fn no_page(frame: Frame<'_>) -> Page {
     render(&Sorry {
@@ -254,7 +277,7 @@ pub(super) fn limited(frame: Frame<'_>, seconds: u64) -> Page {
 }
 
 /// Where the same notice is looked up again: digits only, nothing to escape. He was sure before, so he is not asked twice.
-fn address(asked: &Asked) -> String {
-    let sure = if asked.number.check_digits_ok() { "" } else { "&conferma=si" };
-    format!("/avviso?codice={}&ente={}{sure}", asked.number, asked.institution)
+fn address(Asked { number, institution }: &Asked) -> String {
+    let again = format!("/avviso?codice={number}&ente={institution}");
+    if number.check_digits_ok() { again } else { format!("{again}&conferma={number}") }
 }

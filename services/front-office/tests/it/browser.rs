@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 
 use fiorino_domain::notice::{AuxDigit, Base, NoticeNumber, SegregationCode};
 use fiorino_proto::{
-    config::v1::LifecyclePhase,
+    config::v1::{InstitutionSpec, LifecyclePhase},
     notices::v1::{NoticeState, ShownNotice},
 };
 use fiorino_test_support::eventually;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::{process::Command, time::timeout};
 use tonic::Code;
 
-use crate::support::{Answer, HOST_OF_TOWN, NUMBER, Portal, SOON, TOWN, World, institution, lookup, notice};
+use crate::support::{Answer, HOST_OF_TOWN, NUMBER, Portal, SOON, TOWN, World, institution_of, lookup, notice};
 
 /// The browser has to start, and looks at each page several times.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -81,14 +81,24 @@ async fn every_page_is_accessible_by_keyboard_small_and_without_script() {
         ("00488410010", "chiuso.localhost", LifecyclePhase::Closed),
         ("15376371009", "prova.localhost", LifecyclePhase::Testing),
     ] {
-        let resource = institution(code, "Unione dei comuni montani della Valdarda superiore", phase, &[host]);
+        let resource = institution_of(&InstitutionSpec {
+            fiscal_code: code.into(),
+            legal_name: "Unione dei comuni montani della Valdarda superiore".into(),
+            phase: phase.into(),
+            portal_hostnames: vec![host.into()],
+            contact_url: "https://unione.example/contatti".into(),
+            accessibility_url: "https://form.agid.example/view/8a2f9c10".into(),
+            ..InstitutionSpec::default()
+        });
         world.tenant.configure([resource]);
         let shown = async || match portal.get_at(host, "/", &[]).await.status {
             200 => Ok(()),
             other => Err(other),
         };
         eventually(SOON, shown).await.unwrap();
-        pages.push(case(&portal, host, host, "/"));
+        for (name, path) in [("home", "/"), ("form", "/avviso"), ("unknown", &lookup(&number(99), code))] {
+            pages.push(case(&portal, host, &format!("{host}-{name}"), path));
+        }
     }
     let way = json!({"home": format!("http://{HOST_OF_TOWN}:{}/", portal.address.port()), "number": NUMBER, "doubtful": "312000000000471178"});
     assert_eq!(problems(&json!({"pages": pages, "way": way})).await, Vec::<String>::new());

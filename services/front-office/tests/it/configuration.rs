@@ -2,10 +2,10 @@
 
 use fiorino_config_client::COPY_DDL;
 use fiorino_front_office::MIGRATIONS;
-use fiorino_proto::config::v1::LifecyclePhase;
+use fiorino_proto::config::v1::{InstitutionSpec, LifecyclePhase};
 use fiorino_test_support::eventually;
 
-use crate::support::{HOST_OF_TOWN, SOON, World, institution};
+use crate::support::{HOST_OF_TOWN, NUMBER, SOON, TOWN, World, institution, institution_of, lookup};
 
 const OTHER: &str = "00488410010";
 
@@ -84,4 +84,58 @@ async fn a_closed_institution_asks_for_no_notice_and_one_in_testing_says_so() {
         };
         eventually(SOON, probe).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_to_ask_and_the_declaration_of_accessibility_are_linked_where_they_are_told() {
+    let (world, portal) = World::with_portal().await;
+    let linked = [
+        "<a href=\"https://comune.example/contatti?a=1&#38;b=2\">Contatti dell’ente</a>",
+        "Dichiarazione di accessibilità</a>",
+    ];
+    let home = portal.get("/").await.body;
+    assert!(linked.iter().all(|link| !home.contains(link)), "{home}");
+    let told = InstitutionSpec {
+        fiscal_code: TOWN.into(),
+        legal_name: "Comune di Roccafiorina".into(),
+        phase: LifecyclePhase::Live.into(),
+        portal_hostnames: vec![HOST_OF_TOWN.into()],
+        contact_url: "https://comune.example/contatti?a=1&b=2".into(),
+        accessibility_url: "https://comune.example/accessibilita".into(),
+        ..InstitutionSpec::default()
+    };
+    world.tenant.configure(|script| script.add(institution_of(&told)));
+    for path in ["/", "/avviso", "/informazioni", "/nessuna"] {
+        let shown = async || match portal.get(path).await.body {
+            body if linked.iter().all(|link| body.contains(link)) => Ok(()),
+            body => Err(body),
+        };
+        eventually(SOON, shown).await.unwrap();
+    }
+}
+
+/// What its home says holds wherever a link or an old address leads.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_form_of_a_closed_institution_says_so_and_finds_notices_of_others() {
+    let (world, portal) = World::with_portal().await;
+    let open = portal.get("/avviso").await;
+    open.assert_shows(200, &[&format!("value=\"{TOWN}\"")]);
+    assert!(!open.body.contains("Pagamenti chiusi"), "{}", open.body);
+    let closed = institution(TOWN, "Comune di Roccafiorina", LifecyclePhase::Closed, &[HOST_OF_TOWN]);
+    world.tenant.configure(|script| {
+        script.add(closed);
+        let known = script.notices.remove(&(TOWN.into(), NUMBER.into())).unwrap();
+        script.notices.insert((OTHER.into(), NUMBER.into()), known);
+    });
+    let told = async || match portal.get("/avviso").await {
+        reply if reply.body.contains("Pagamenti chiusi") => Ok(reply),
+        reply => Err(reply.body),
+    };
+    let form = eventually(SOON, told).await.unwrap();
+    form.assert_shows(200, &["Qui puoi cercare gli avvisi di altri enti", "name=\"codice\""]);
+    assert!(!form.body.contains(&format!("value=\"{TOWN}\"")), "{}", form.body);
+    let unknown = portal.get(&lookup(NUMBER, TOWN)).await;
+    unknown.assert_shows(404, &["Nessun avviso con questi codici", "Pagamenti chiusi", "non lo trovi più qui"]);
+    assert!(!unknown.body.contains("riprova più tardi"), "{}", unknown.body);
+    portal.get(&lookup(NUMBER, OTHER)).await.assert_shows(200, &["120,00\u{a0}€"]);
 }

@@ -4,6 +4,7 @@
 
 mod browser;
 mod configuration;
+mod hostile;
 mod limits;
 mod notices;
 mod pages;

@@ -69,10 +69,16 @@ async fn wrong_check_digits_are_a_warning() {
     page.assert_shows(200, &["Sicuro che il codice sia giusto?", "È giusto, continua", wrong]);
     assert!(world.tenant.script().asked.is_empty(), "a doubt is nobody's business");
     world.tenant.script().notices.insert((TOWN.into(), wrong.into()), notice());
-    let page = portal.get(&format!("{}&conferma=si", lookup(wrong, TOWN))).await;
+    // Who says that another number is right has not looked at this one.
+    for other in ["", "si", "312000000000471177"] {
+        let page = portal.get(&format!("{}&conferma={other}", lookup(wrong, TOWN))).await;
+        page.assert_shows(200, &["Sicuro che il codice sia giusto?", &format!("name=\"conferma\" value=\"{wrong}\"")]);
+    }
+    assert!(world.tenant.script().asked.is_empty());
+    let page = portal.get(&format!("{}&conferma={wrong}", lookup(wrong, TOWN))).await;
     page.assert_shows(200, &["120,00\u{a0}€"]);
     // And the page can be loaded anew without another question.
-    let again = format!("{}&#38;conferma=si", lookup(wrong, TOWN).replace('&', "&#38;"));
+    let again = format!("{}&#38;conferma={wrong}", lookup(wrong, TOWN).replace('&', "&#38;"));
     assert!(page.body.contains(&again), "{}", page.body);
 }
 

@@ -10,6 +10,7 @@ use fiorino_kit::{
     admin::Readiness,
     clock::{Clock, ManualClock},
     crypto,
+    http::Bounds,
 };
 use fiorino_proto::notices::v1::{NoticeState, ShownNotice};
 use fiorino_test_support::{Parts, TestDatabase, certs::Mesh, eventually};
@@ -17,7 +18,7 @@ use reqwest::header::{HOST, HeaderMap};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::tenant::{Answer, Tenant, institution};
+pub(crate) use self::tenant::{Answer, Tenant, institution, institution_of};
 
 /// How long anything may take that should happen soon.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -111,6 +112,11 @@ impl World {
 
     /// A front-office with more flags; it may not be ready yet.
     pub(crate) async fn portal(&self, more: &[&str]) -> Portal {
+        self.portal_within(Bounds::default(), more).await
+    }
+
+    /// The same with other bounds of connections.
+    pub(crate) async fn portal_within(&self, bounds: Bounds, more: &[&str]) -> Portal {
         // Tests ask more often than people.
         let often = ["--lookups-per-minute=1000".to_owned()];
         let often = often.into_iter().filter(|_| more.iter().all(|flag| !flag.starts_with("--lookups")));
@@ -118,7 +124,7 @@ impl World {
         let readiness = Readiness::new(CONDITIONS);
         let (clock, time) = Clock::manual(NOW.parse().unwrap());
         let options = Options::try_parse_from(arguments).unwrap();
-        let service = Service::start(options, clock, readiness.clone()).await.unwrap();
+        let service = Service::start(options, bounds, clock, readiness.clone()).await.unwrap();
         let (address, token) = (service.address(), CancellationToken::new());
         let task = tokio::spawn(service.run(token.clone()));
         let http = reqwest::Client::builder().timeout(SOON).build().unwrap();
@@ -184,6 +190,14 @@ impl Reply {
         assert_eq!(self.status, status, "{}", self.body);
         for text in texts {
             assert!(self.body.contains(text), "{text} is missing in {}", self.body);
+        }
+    }
+
+    /// Each of these headers once, with this value and no other.
+    #[track_caller]
+    pub(crate) fn assert_says(&self, headers: &[(&str, &str)]) {
+        for (name, value) in headers {
+            assert_eq!(self.headers.get_all(*name).iter().collect::<Vec<_>>(), [value], "{name}");
         }
     }
 

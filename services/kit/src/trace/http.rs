@@ -19,13 +19,21 @@ use crate::{clock::Clock, telemetry};
 /// status. Goes onto the router after its routes: `router.layer(trace::http_layer("node"))`. Paths and queries are not recorded, they
 /// may be personal: the matched route is.
 pub fn http_layer(listener: &'static str) -> HttpLayer {
-    HttpLayer { listener, clock: Clock::system() }
+    HttpLayer { listener, rooted: false, clock: Clock::system() }
+}
+
+/// As [`http_layer`], for callers that nobody knows: each request begins a trace of its own, whatever its headers tell. A stranger
+/// neither joins a trace nor decides what is recorded.
+pub fn public_http_layer(listener: &'static str) -> HttpLayer {
+    HttpLayer { rooted: true, ..http_layer(listener) }
 }
 
 /// See [`http_layer`].
 #[derive(Debug, Clone)]
 pub struct HttpLayer {
     listener: &'static str,
+    /// No caller's context is taken over.
+    rooted: bool,
     clock: Clock,
 }
 
@@ -46,7 +54,7 @@ static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
 /// What is recorded of one request.
 struct Call {
     listener: &'static str,
-    method: http::Method,
+    method: &'static str,
     route: String,
     started: Duration,
     clock: Clock,
@@ -80,7 +88,9 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let call = Call::new(&self.layer, &request);
         let span = call.span();
-        super::set_parent_from_headers(&span, request.headers());
+        if !self.layer.rooted {
+            super::set_parent_from_headers(&span, request.headers());
+        }
         // The service may do work in `call` itself, so it is called inside the span too.
         let response = span.in_scope(|| self.inner.call(request));
         let traced = span.clone();
@@ -104,7 +114,7 @@ impl Call {
         let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
         Self {
             listener: layer.listener,
-            method: request.method().clone(),
+            method: method_label(request.method()),
             route: route.to_owned(),
             started: layer.clock.monotonic(),
             clock: layer.clock.clone(),
@@ -118,7 +128,7 @@ impl Call {
             otel.kind = "server",
             otel.status_code = tracing::field::Empty,
             listener = self.listener,
-            http.request.method = %self.method,
+            http.request.method = self.method,
             http.route = %self.route,
             http.response.status_code = tracing::field::Empty,
         )
@@ -134,7 +144,7 @@ impl Call {
             taken.as_secs_f64(),
             &[
                 KeyValue::new("listener", self.listener),
-                KeyValue::new("http.request.method", method_label(&self.method)),
+                KeyValue::new("http.request.method", self.method),
                 KeyValue::new("http.route", self.route.clone()),
                 KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
             ],
@@ -142,7 +152,7 @@ impl Call {
     }
 }
 
-/// Callers invent methods: a label needs a closed set.
+/// Callers invent methods: labels and names of spans need a closed set.
 fn method_label(method: &http::Method) -> &'static str {
     match *method {
         http::Method::GET => "GET",

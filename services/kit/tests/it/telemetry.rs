@@ -173,6 +173,37 @@ async fn a_request_goes_on_with_its_callers_trace_and_decision() {
 }
 
 #[tokio::test]
+async fn a_stranger_neither_joins_a_trace_nor_names_a_span() {
+    start();
+    let router = Router::new().route("/strangers", get(log_and_tell)).layer(trace::public_http_layer("portal"));
+    let call = async |method: &str, trace_id: &str, flags: &str| {
+        let traceparent = format!("00-{trace_id}-00f067aa0ba902b7-{flags}");
+        let request = Request::builder().method(method).uri("/strangers").header(trace::TRACEPARENT, traceparent);
+        let response = router.clone().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    };
+    let (forced, hidden) = ("33333333333333333333333333333333", "44444444444444444444444444444444");
+    for (trace, flags) in [(forced, "01"), (hidden, "00")] {
+        let inside = call("GET", trace, flags).await;
+        assert_ne!(trace_id(&inside), trace);
+        let span = &spans_of(trace_id(&inside), &["GET /strangers"]).await[0];
+        assert_eq!(span.parent_span_id, None, "it is recorded though the caller said not to, and has no parent");
+    }
+    call("RSSMRA80A01H501U", forced, "01").await;
+    let query = SpanQuery { name: Some("_OTHER /strangers".to_owned()), ..SpanQuery::default() };
+    let invented = eventually(SOON, async || match PROCESS.store.spans(&query) {
+        spans if spans.is_empty() => Err("no span"),
+        spans => Ok(spans),
+    });
+    let invented = invented.await.unwrap();
+    assert_eq!(invented[0].attributes["http.request.method"], "_OTHER");
+    assert!(!format!("{invented:?}").contains("RSSMRA80A01H501U"), "{invented:?}");
+    let joined = SpanQuery { trace_id: Some(forced.to_owned()), ..SpanQuery::default() };
+    assert!(PROCESS.store.spans(&joined).is_empty());
+}
+
+#[tokio::test]
 async fn an_event_carries_its_trace_to_the_consumer() {
     start();
     let (database, options) = (rig::database().await, rig::kafka_with_topic().await);

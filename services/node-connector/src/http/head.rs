@@ -1,8 +1,9 @@
 //! What is asked of a request's head beyond what hyper asks, before its body is read.
 
+use fiorino_kit::http::names_one_host;
 use http::{
     HeaderMap, StatusCode, Version,
-    header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING},
 };
 
 /// Why a request is refused by its head.
@@ -18,8 +19,7 @@ pub(crate) struct Refused {
 /// # Errors
 /// Two readers could understand the head differently (RFC 9112, 3.2 and 6.1), or the content is none that is read.
 pub(crate) fn check(version: Version, headers: &HeaderMap) -> Result<Option<String>, Refused> {
-    let hosts = headers.get_all(HOST).iter().count();
-    if hosts > 1 || hosts == 0 && version >= Version::HTTP_11 {
+    if !names_one_host(version, headers) {
         return Err(ambiguous("the header Host must be sent once"));
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();

@@ -2,39 +2,25 @@
 //!
 //! HTTP/1.1 with keep-alive: the node's forwarder keeps two connections per route, so an idle one must live for a minute at least.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
-use fiorino_kit::clock::Clock;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use fiorino_kit::http::{Arrival, Progress, Terms};
 use rustls_pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::Service as _;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     client_auth::client_name,
-    connections::{Connections, Progress, Slot},
-    guard::Guard,
     tls::{self, MtlsFiles, Tls},
 };
 use crate::metrics::Metrics;
 
-pub use super::connections::Bounds;
-
-/// After an error of the listener itself.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long calls in work may go on after shutdown began.
-const DRAIN: Duration = Duration::from_secs(10);
-/// Longest head of a request, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Header fields of a request.
-const HEADERS_MAX: usize = 64;
+pub use fiorino_kit::http::Bounds;
 
 /// Why a listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -78,8 +64,7 @@ pub(crate) struct Listener {
 /// What every listener works with.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
-    pub(crate) bounds: Bounds,
-    pub(crate) clock: Clock,
+    pub(crate) terms: Terms,
     pub(crate) metrics: Metrics,
 }
 
@@ -106,11 +91,11 @@ impl Listener {
 
     /// Mutual TLS 1.2 and 1.3.
     pub(crate) async fn mtls(address: SocketAddr, files: &MtlsFiles, context: Context) -> Result<Self, Error> {
-        let tls = Arc::new(Tls::load(files, context.clock.clone()).await?);
+        let tls = Arc::new(Tls::load(files, context.terms.clock.clone()).await?);
         let told = Arc::downgrade(&tls);
-        context
-            .metrics
-            .expiries(context.clock.clone(), move || told.upgrade().map(|tls| tls.expiring()).unwrap_or_default());
+        context.metrics.expiries(context.terms.clock.clone(), move || {
+            told.upgrade().map(|tls| tls.expiring()).unwrap_or_default()
+        });
         Self::bind(address, Some(tls), context).await
     }
 
@@ -127,166 +112,74 @@ impl Listener {
 
     /// Serves until `token` is cancelled, then lets the calls in work end.
     pub(crate) async fn serve(self, router: Router, token: CancellationToken) {
-        let Context { bounds, clock, metrics } = &self.context;
-        let tracker = TaskTracker::new();
-        let connections = Connections::new(bounds, clock.clone());
-        let accept = async {
-            while let Some((stream, from, slot)) = self.next(&connections, &token).await {
-                let connection = Connection {
-                    from,
-                    bounds: *bounds,
-                    progress: Arc::clone(&slot.progress),
-                    tls: self.tls.clone(),
-                    router: router.clone(),
-                    token: token.clone(),
-                    metrics: metrics.clone(),
-                };
-                tracker.spawn(async move {
-                    tokio::select! {
-                        () = slot.progress.evicted() => {}
-                        () = connection.run(stream) => {}
-                    }
-                    drop(slot);
-                });
-            }
-        };
+        let Context { terms, metrics } = &self.context;
+        let serving = terms.serve(&self.tcp, &token, |arrival| {
+            let (terms, tls) = (terms.clone(), self.tls.clone());
+            Connection { terms, tls, router: router.clone(), token: token.clone() }.run(arrival)
+        });
         match &self.tls {
             Some(tls) => tokio::select! {
-                () = accept => {}
+                () = serving => {}
                 () = tls.follow(metrics) => {}
             },
-            None => accept.await,
-        }
-        tracker.close();
-        if timeout(DRAIN, tracker.wait()).await.is_err() {
-            tracing::warn!(open = tracker.len(), "connections were still open when draining ended");
-        }
-    }
-
-    /// The next connection, with room for it; `None` when serving ends.
-    async fn next(
-        &self,
-        connections: &Connections,
-        token: &CancellationToken,
-    ) -> Option<(TcpStream, SocketAddr, Slot)> {
-        loop {
-            match token.run_until_cancelled(self.tcp.accept()).await? {
-                Ok((stream, from)) => {
-                    let (slot, evicted) = token.run_until_cancelled(connections.admit()).await?;
-                    if evicted {
-                        self.context.metrics.connection_ended("evicted");
-                    }
-                    return Some((stream, from, slot));
-                }
-                // Out of file descriptors, or a connection that went away in the queue: neither ends the listener.
-                Err(error) => {
-                    tracing::warn!(error = %error, "failed to accept a connection");
-                    connections.evict();
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            None => serving.await,
         }
     }
 }
 
-/// A connection that was accepted.
+/// What a connection that was accepted is served with.
 struct Connection {
-    from: SocketAddr,
-    bounds: Bounds,
-    progress: Arc<Progress>,
+    terms: Terms,
     tls: Option<Arc<Tls>>,
     router: Router,
     token: CancellationToken,
-    metrics: Metrics,
 }
 
 // === impl Connection ===
 
 impl Connection {
-    async fn run(self, stream: TcpStream) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(error = %error, "failed to set nodelay");
-        }
-        let mut guard = Guard::new(stream, self.bounds, Arc::clone(&self.progress));
+    async fn run(self, arrival: Arrival) {
+        let Arrival { stream: mut guard, from, progress } = arrival;
         let Some(tls) = self.tls.clone() else {
             guard.arm();
-            return self.http(guard, "loopback", std::future::pending()).await;
+            return self.http(guard, progress, "loopback", std::future::pending()).await;
         };
-        let from = self.from.ip();
-        match timeout(self.bounds.handshake_within, tls.acceptor().accept(guard)).await {
+        let from = from.ip();
+        match timeout(self.terms.bounds.handshake_within, tls.acceptor().accept(guard)).await {
             Ok(Ok(mut stream)) => {
                 stream.get_mut().0.arm();
                 let chain: Vec<CertificateDer<'static>> =
                     stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
                 // The verifier lets nobody in without a certificate.
                 let name = chain.first().map_or_else(|| "unnamed".to_owned(), client_name);
-                self.http(stream, &name, tls.is_refused(&chain)).await;
+                self.http(stream, progress, &name, tls.is_refused(&chain)).await;
             }
             Ok(Err(error)) => {
-                self.metrics.connection_ended("handshake refused");
+                self.terms.ended_early("handshake refused");
                 tracing::warn!(from = %from, error = %error, "refused a tls handshake");
             }
             Err(_) => {
-                self.metrics.connection_ended("handshake too slow");
+                self.terms.ended_early("handshake too slow");
                 tracing::warn!(from = %from, "a tls handshake took too long");
             }
         }
     }
 
     /// Serves until the peer goes, or until shutdown or `refused` and the call in work has ended.
-    async fn http<S>(&self, stream: S, name: &str, refused: impl Future<Output = ()>)
+    async fn http<S>(self, stream: S, progress: Arc<Progress>, name: &str, refused: impl Future<Output = ()>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let caller = Caller { name: Arc::from(name), progress: Arc::clone(&self.progress) };
-        let router = self.router.clone();
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            let (progress, mut router) = (Arc::clone(&caller.progress), router.clone());
-            progress.head_is_whole();
-            request.extensions_mut().insert(caller.clone());
-            async move {
-                let answer = router.call(request).await;
-                progress.answered();
-                answer
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.bounds.idle)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .max_headers(HEADERS_MAX)
-            .keep_alive(true)
-            // Who ends its sending side is answered all the same: what was asked goes on, a receipt above all.
-            .half_close(true)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let served = tokio::select! {
-            served = connection.as_mut() => served,
-            () = self.token.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = refused => {
-                self.metrics.connection_ended("certificate no longer accepted");
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let caller = Caller { name: Arc::from(name), progress: Arc::clone(&progress) };
+        let over = async {
+            tokio::select! {
+                () = self.token.cancelled() => {}
+                () = refused => self.terms.ended_early("certificate no longer accepted"),
             }
         };
-        if let Err(error) = served {
-            self.metrics.connection_ended(why(&error));
-            tracing::debug!(error = %error, "a connection ended early");
-        }
-    }
-}
-
-/// Why HTTP ended a connection: a closed list.
-fn why(error: &hyper::Error) -> &'static str {
-    let slow = std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .is_some_and(|source| source.kind() == io::ErrorKind::TimedOut);
-    match () {
-        () if slow || error.is_timeout() => "too slow",
-        () if error.is_parse() => "malformed",
-        () => "broken off",
+        let begin = |extensions: &mut http::Extensions| {
+            extensions.insert(caller.clone());
+        };
+        self.terms.http1(stream, progress, self.router.clone(), begin, over).await;
     }
 }

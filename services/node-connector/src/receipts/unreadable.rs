@@ -24,7 +24,7 @@ impl Receipts {
         };
         // The reason may name elements, which a caller can call what he likes: it stands in the row alone.
         tracing::error!(
-            request_id = message.request_id,
+            request_id = identifier(&message.request_id),
             bytes = message.body.len(),
             path_station = identifier(&message.path_station),
             kept = told,

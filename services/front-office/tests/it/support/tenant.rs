@@ -49,7 +49,7 @@ pub(super) async fn start(mesh: &Mesh) -> Tenant {
 
 /// An institution with its host names.
 pub(crate) fn institution(code: &str, name: &str, phase: LifecyclePhase, hostnames: &[&str]) -> Resource {
-    let spec = InstitutionSpec {
+    institution_of(&InstitutionSpec {
         fiscal_code: code.into(),
         legal_name: name.into(),
         phase: phase.into(),
@@ -57,8 +57,12 @@ pub(crate) fn institution(code: &str, name: &str, phase: LifecyclePhase, hostnam
         cbill_code: "BTX42".into(),
         portal_hostnames: hostnames.iter().map(|&name| name.to_owned()).collect(),
         ..InstitutionSpec::default()
-    };
-    Resource { institution: code.into(), ..resource(ResourceKind::Institution, code, &spec) }
+    })
+}
+
+pub(crate) fn institution_of(spec: &InstitutionSpec) -> Resource {
+    let code = &spec.fiscal_code;
+    Resource { institution: code.clone(), ..resource(ResourceKind::Institution, code, spec) }
 }
 
 /// A service of an institution.

@@ -1,22 +1,12 @@
 //! HTTP by hand.
 
-use std::{io::ErrorKind, net::SocketAddr};
+use std::net::SocketAddr;
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
+use fiorino_test_support::raw;
+pub(super) use fiorino_test_support::raw::{Answer, is_closed};
+use tokio::net::TcpStream;
 
-use crate::rig::{Node, SOON};
-
-/// One answer as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
-}
+use crate::rig::Node;
 
 /// The head of a POST to a station without its end, with the usual content type.
 pub(super) fn head(station: &str, headers: &[(&str, &str)]) -> String {
@@ -42,53 +32,15 @@ pub(super) fn plain(node: &Node) -> SocketAddr {
 
 /// Sends everything, ends the sending side, and reads every answer until the other side ends too.
 pub(super) async fn exchange(node: &Node, bytes: impl AsRef<[u8]>) -> Vec<Answer> {
-    let mut stream = TcpStream::connect(plain(node)).await.unwrap();
-    // The other side may refuse and close before it has read everything.
-    match stream.write_all(bytes.as_ref()).await {
-        Ok(()) => stream.shutdown().await.unwrap_or_default(),
-        Err(error) => assert!(is_closed(error.kind()), "{error}"),
-    }
-    answers(&read_to_end(&mut stream).await)
+    raw::exchange(plain(node), bytes).await.unwrap()
 }
 
 /// What comes until the other side closes; a reset is an end too.
 pub(super) async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
-    let mut all = Vec::new();
-    let mut chunk = vec![0; 16 * 1024];
-    loop {
-        match timeout(SOON, stream.read(&mut chunk)).await.expect("the connection is not closed") {
-            Ok(0) => return all,
-            Ok(read) => all.extend_from_slice(&chunk[..read]),
-            Err(error) if is_closed(error.kind()) => return all,
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-pub(super) fn is_closed(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted)
+    raw::read_to_end(stream).await.unwrap()
 }
 
 /// Takes answers apart; anything that is none fails the test.
 pub(super) fn answers(bytes: &[u8]) -> Vec<Answer> {
-    let mut rest = bytes;
-    let mut answers = Vec::new();
-    while !rest.is_empty() {
-        let text = String::from_utf8_lossy(rest);
-        let (head, _) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text}"));
-        let status =
-            head.strip_prefix("HTTP/1.1 ").or_else(|| head.strip_prefix("HTTP/1.0 ")).and_then(|rest| rest.get(..3));
-        let status = status.and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status: {head}"));
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().unwrap())
-        });
-        let begin = head.len() + 4;
-        let end = begin + length.unwrap_or_default();
-        assert!(end <= rest.len(), "an answer breaks off: {text}");
-        let body = String::from_utf8(rest[begin..end].to_vec()).unwrap();
-        answers.push(Answer { status, head: head.to_owned(), body });
-        rest = &rest[end..];
-    }
-    answers
+    raw::answers(bytes).unwrap()
 }

@@ -17,7 +17,7 @@ use super::connections::{Bounds, Progress};
 
 /// Below TLS, so that it sees what the peer really takes.
 #[derive(Debug)]
-pub(super) struct Guard<S> {
+pub struct Guard<S> {
     inner: S,
     bounds: Bounds,
     progress: Arc<Progress>,
@@ -36,7 +36,7 @@ impl<S> Guard<S> {
     }
 
     /// Requests begin.
-    pub(super) const fn arm(&mut self) {
+    pub const fn arm(&mut self) {
         self.armed = true;
     }
 
@@ -117,14 +117,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 
 #[cfg(test)]
 mod tests {
-    use fiorino_kit::clock::Clock;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
         time::timeout,
     };
 
     use super::*;
-    use crate::http::connections::Connections;
+    use crate::{clock::Clock, http::connections::Connections};
 
     const SHORT: Duration = Duration::from_millis(200);
     const BYTE_EVERY: Duration = Duration::from_millis(20);

@@ -12,16 +12,16 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use fiorino_kit::clock::Clock;
+use crate::clock::Clock;
 
 /// What a listener holds, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Connections open at once; when all are taken the one that has done the least for the longest time goes.
     pub connections: usize,
-    /// For the TLS handshake.
+    /// For the TLS handshake, where there is one.
     pub handshake_within: Duration,
-    /// Between two requests, or before the first: the node's forwarder keeps idle connections for a minute.
+    /// Between two requests, or before the first: proxies keep idle connections for a minute.
     pub idle: Duration,
     /// For the head of a request, from its first byte.
     pub head_within: Duration,
@@ -49,7 +49,7 @@ pub(super) struct Slot {
 
 /// How far a connection is.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// Class and time: the lowest goes first.
     rank: AtomicU64,
     /// A head is whole and its answer is not yet begun.
@@ -145,8 +145,8 @@ impl Progress {
         progress
     }
 
-    /// A request is whole.
-    pub(crate) fn busy(&self) {
+    /// A request is whole, with its body.
+    pub fn busy(&self) {
         self.rank(BUSY);
     }
 
@@ -186,7 +186,7 @@ impl Progress {
 mod tests {
     use super::*;
 
-    fn connections(room: usize) -> (Connections, fiorino_kit::clock::ManualClock) {
+    fn connections(room: usize) -> (Connections, crate::clock::ManualClock) {
         let (clock, hand) = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
         (Connections::new(&Bounds { connections: room, ..Bounds::default() }, clock), hand)
     }
