@@ -21,7 +21,7 @@ pub fn registry(json: &[u8]) -> [Option<usize>; 2] {
 /// The head of a request: the charset if it is taken, and the id that the call is known by.
 pub fn head(version: http::Version, headers: &http::HeaderMap) -> (Result<Option<String>, u16>, String) {
     let checked = head::check(version, headers).map_err(|refused| refused.status.as_u16());
-    (checked, RequestId::of(headers.get("x-request-id")).to_string())
+    (checked, RequestId::of(headers.get("x-request-id")).as_str().to_owned())
 }
 
 /// What is read of a certificate before and after it was verified: its end, and who it names.

@@ -133,7 +133,7 @@ async fn call(
         fault = answer.fault,
         institution = identifier(&answer.institution),
         path_station = identifier(&path_station),
-        request_id = %request_id,
+        request_id = identifier(request_id.as_str()),
         took_ms = took.as_millis(),
         "answered the node"
     );
@@ -332,7 +332,7 @@ impl Call {
     fn arrival(self, body: Bytes) -> Arrival {
         Arrival {
             peer: printable(&self.caller.name),
-            request_id: self.request_id.to_string(),
+            request_id: self.request_id.as_str().to_owned(),
             path_station: printable(&self.path_station),
             charset: self.charset,
             body,

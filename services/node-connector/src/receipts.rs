@@ -187,7 +187,7 @@ impl Receipts {
         let message = self.raw(arrival);
         // The reason may name elements, which a caller can call what he likes: it stands in the row alone.
         tracing::error!(
-            request_id = message.request_id,
+            request_id = identifier(&message.request_id),
             bytes = message.body.len(),
             path_station = identifier(&message.path_station),
             "unreadable message: its reason and its body are in unreadable_message"

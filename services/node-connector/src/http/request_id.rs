@@ -1,6 +1,6 @@
 //! `X-Request-Id`: the node's correlation id, logged and echoed (pagopa.md 6.1).
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use axum::{extract::Request, middleware::Next, response::Response};
 use http::{HeaderName, HeaderValue};
@@ -35,11 +35,10 @@ impl RequestId {
             |id: &&str| !id.is_empty() && id.len() <= CHARACTERS_MAX && id.bytes().all(|byte| byte.is_ascii_graphic());
         Self(told.filter(usable).map_or_else(|| Uuid::now_v7().to_string().into(), Into::into))
     }
-}
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+    /// As it is stored and sent back; a log shows what is no identifier masked.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -52,7 +51,7 @@ mod tests {
     #[test]
     fn the_callers_id_is_kept() {
         let id = RequestId::of(Some(&HeaderValue::from_static("4bf92f35-77b3")));
-        assert_eq!(id.to_string(), "4bf92f35-77b3");
+        assert_eq!(id.as_str(), "4bf92f35-77b3");
     }
 
     #[rstest]
@@ -62,6 +61,6 @@ mod tests {
     #[case::long(Some(HeaderValue::from_str(&"x".repeat(CHARACTERS_MAX + 1)).unwrap()))]
     #[case::not_ascii(Some(HeaderValue::from_bytes(&[0xe8]).unwrap()))]
     fn an_unusable_one_is_replaced(#[case] told: Option<HeaderValue>) {
-        assert!(RequestId::of(told.as_ref()).to_string().parse::<Uuid>().is_ok());
+        assert!(RequestId::of(told.as_ref()).as_str().parse::<Uuid>().is_ok());
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use fiorino_rig::workspace_root;
 use fiorino_test_support::eventually;
 
-use super::{PATIENCE, Town, messages, scrape::Scrape, sink::Sink};
+use super::{PATIENCE, Town, messages, scrape::Scrape, sink::Sink, visitors};
 
 const DOCUMENT: &str = "docs/telemetry.md";
 
@@ -33,8 +33,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
     let stranger = fiorino_e2e::town::Names { fiscal_code: "99999999990".to_owned(), ..town.names.clone() };
     messages::send(&town, &town.names.station, messages::verify(&stranger, &notice)).await.unwrap();
 
-    let portal = format!("http://127.0.0.1:{}/", town.world.addresses().portal_port);
-    reqwest::Client::new().get(portal).header("Host", town.names.hostname()).send().await.unwrap();
+    assert_eq!(visitors::visit(&town, "/").await.unwrap(), 200);
 
     let mut exposed = Metrics::new();
     gather(&town, &mut exposed).await.unwrap();
