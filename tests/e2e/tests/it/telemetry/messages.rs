@@ -59,6 +59,12 @@ pub(super) fn get(element: &str, names: &Names, notice: &str, rest: &str) -> Str
     envelope(element, &format!("{}{notice}<amount>120.00</amount>{rest}", header(names)))
 }
 
+pub(super) fn demand(names: &Names) -> String {
+    let service = "<idServizio>00001</idServizio><idSoggettoServizio>00001</idSoggettoServizio>\
+                   <datiSpecificiServizioRequest>PGEvPg==</datiSpecificiServizioRequest>";
+    envelope("paDemandPaymentNoticeRequest", &(header(names) + service))
+}
+
 pub(super) fn header(names: &Names) -> String {
     let Names { broker, station, fiscal_code, .. } = names;
     format!("<idPA>{fiscal_code}</idPA><idBrokerPA>{broker}</idBrokerPA><idStation>{station}</idStation>")
