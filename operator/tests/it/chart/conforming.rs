@@ -25,6 +25,9 @@ async fn everything_conforms_to_the_api_servers_schemas() -> Result<()> {
     let texts = [
         ("cluster", Rendered::new(&[]).await?.text),
         ("namespaces", Rendered::new(&["--set=watchNamespaces={comune}"]).await?.text),
+        ("unread", Rendered::new(&["--set-json=networkPolicy.metricsFrom=[]"]).await?.text),
+        ("on", Rendered::of("on").await?.text),
+        ("off", Rendered::of("off").await?.text),
         ("definitions", helm(&["template", "fiorino-crds", &chart("fiorino-crds")]).await?),
         ("platform", example("platform.yaml")?),
         ("comune", example("comune.yaml")?),
