@@ -36,9 +36,18 @@ impl Rendered {
     /// The release `fiorino` in the namespace `fiorino`, with the least values and more.
     async fn new(more: &[&str]) -> Result<Self> {
         let key = format!("--set=seal.publicKey={SEAL_KEY}");
+        Self::with(&[&[key.as_str()], &LEAST[..], more].concat()).await
+    }
+
+    /// The same with the values of a file alone.
+    async fn of(file: &str) -> Result<Self> {
+        Self::with(&["--values", &values(file)]).await
+    }
+
+    async fn with(flags: &[&str]) -> Result<Self> {
         let chart = chart("fiorino");
-        let fixed = ["template", "fiorino", chart.as_str(), "--namespace=fiorino", key.as_str()];
-        let text = helm(&[&fixed, &LEAST[..], more].concat()).await?;
+        let fixed = ["template", "fiorino", chart.as_str(), "--namespace=fiorino"];
+        let text = helm(&[&fixed, flags].concat()).await?;
         let documents = serde_saphyr::from_multiple(&text)?;
         Ok(Self { text, documents })
     }
@@ -57,6 +66,11 @@ impl Rendered {
 fn arguments(deployment: &Value) -> Vec<String> {
     let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
     arguments.iter().map(|argument| argument.as_str().unwrap().to_owned()).collect()
+}
+
+/// Values in which everything is `on`, or `off`.
+fn values(name: &str) -> String {
+    workspace_root().join(format!("operator/tests/it/chart/values/{name}.yaml")).display().to_string()
 }
 
 fn chart(name: &str) -> String {

@@ -12,6 +12,7 @@
 mod asked;
 mod config;
 mod debt;
+pub mod fuzz;
 mod http;
 mod italian;
 mod metrics;

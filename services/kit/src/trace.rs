@@ -19,9 +19,6 @@ pub const TRACEPARENT: &str = "traceparent";
 /// A `traceparent` alone, as in a column or a Kafka header.
 struct Single<'a>(&'a str);
 
-/// The headers of a request.
-struct Headers<'a>(&'a ::http::HeaderMap);
-
 /// The headers of a request to be sent.
 struct HeadersMut<'a>(&'a mut ::http::HeaderMap);
 
@@ -91,9 +88,12 @@ pub(crate) fn inject_span(span: &Span, headers: &mut ::http::HeaderMap) {
     TraceContextPropagator::new().inject_context(&span.context(), &mut HeadersMut(headers));
 }
 
-/// Makes `span` a child of the caller, if it told its trace.
+/// Makes `span` a child of the caller, if it told its trace. Its `tracestate` is left: whoever calls can write anything into it, and it
+/// would be exported with every span.
 pub fn set_parent_from_headers(span: &Span, headers: &::http::HeaderMap) {
-    adopt(span, extract(&Headers(headers)));
+    if let Some(traceparent) = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()) {
+        set_parent(span, traceparent);
+    }
 }
 
 /// The span's place in its trace; `None` when it belongs to none.
@@ -124,18 +124,6 @@ impl Extractor for Single<'_> {
 
     fn keys(&self) -> Vec<&str> {
         vec![TRACEPARENT]
-    }
-}
-
-// === impl Headers ===
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).and_then(|value| value.to_str().ok())
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(::http::HeaderName::as_str).collect()
     }
 }
 

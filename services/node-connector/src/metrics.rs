@@ -185,7 +185,7 @@ impl Metrics {
             .f64_observable_gauge("node_certificate_expiry")
             .with_unit("s")
             .with_description(
-                "Time until the server's certificate, a pin or an authority of the node's ends: alarm below 30 days",
+                "Time until the server's certificate, a pin or an authority of the node's ends: alarm 60, 30 and 7 days before",
             )
             .with_callback(move |observer| {
                 let now = clock.now();

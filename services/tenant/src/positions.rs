@@ -4,6 +4,7 @@ mod change;
 mod create;
 mod draft;
 pub(crate) mod facts;
+pub mod fuzz;
 mod plan;
 mod read;
 mod references;

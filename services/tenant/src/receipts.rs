@@ -6,6 +6,7 @@
 mod apply;
 mod arrived;
 mod event;
+pub mod fuzz;
 mod store;
 
 use std::slice;

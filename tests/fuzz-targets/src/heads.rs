@@ -34,7 +34,7 @@ pub(crate) const REGISTRY: &[&str] = &[
 ];
 
 /// Lines of `name: value`.
-pub(crate) fn head(data: &[u8]) {
+pub(crate) fn headers(data: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in data.split(|byte| *byte == b'\n') {
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
@@ -44,6 +44,12 @@ pub(crate) fn head(data: &[u8]) {
             headers.append(name, value);
         }
     }
+    headers
+}
+
+/// As the node's callers send it.
+pub(crate) fn head(data: &[u8]) {
+    let headers = headers(data);
     let (checked, request_id) = fiorino_node_connector::fuzz::head(Version::HTTP_11, &headers);
     if let Ok(charset) = checked {
         assert!(headers.contains_key("host") && headers.contains_key("content-type"));

@@ -9,13 +9,19 @@
 mod certificates;
 #[cfg(feature = "services")]
 mod configuration;
+#[cfg(feature = "services")]
+mod debts;
 mod domain;
 #[cfg(feature = "services")]
 mod events;
 #[cfg(feature = "services")]
 mod heads;
+#[cfg(feature = "services")]
+pub mod manifests;
 mod messages;
 pub mod mutate;
+#[cfg(feature = "services")]
+mod portal;
 
 /// A reader, and what is known to be read.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +102,38 @@ pub const ALL: &[Target] = &[
         seeds: certificates::seeds,
         dictionary: certificates::DICTIONARY,
         iterations: 40_000,
+    },
+    #[cfg(feature = "services")]
+    Target {
+        name: "portal",
+        run: portal::portal,
+        seeds: portal::seeds,
+        dictionary: portal::DICTIONARY,
+        iterations: 40_000,
+    },
+    #[cfg(feature = "services")]
+    Target {
+        name: "positions",
+        run: debts::positions,
+        seeds: debts::position_seeds,
+        dictionary: debts::DICTIONARY,
+        iterations: 40_000,
+    },
+    #[cfg(feature = "services")]
+    Target {
+        name: "receipts",
+        run: debts::receipts,
+        seeds: debts::receipt_seeds,
+        dictionary: debts::DICTIONARY,
+        iterations: 20_000,
+    },
+    #[cfg(feature = "services")]
+    Target {
+        name: "manifests",
+        run: manifests::manifests,
+        seeds: manifests::seeds,
+        dictionary: manifests::DICTIONARY,
+        iterations: 5_000,
     },
 ];
 

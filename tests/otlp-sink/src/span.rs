@@ -21,6 +21,8 @@ pub struct Span {
     pub span_id: String,
     /// 16 hexadecimal digits; absent at the root.
     pub parent_span_id: Option<String>,
+    /// As `tracestate` has it; empty: nobody told one.
+    pub trace_state: String,
     /// `service.name` of the resource.
     pub service: String,
     /// `service.instance.id` of the resource: tells replicas apart.
@@ -147,6 +149,7 @@ impl Span {
             trace_id: hex(&span.trace_id),
             span_id: hex(&span.span_id),
             parent_span_id: (!span.parent_span_id.is_empty()).then(|| hex(&span.parent_span_id)),
+            trace_state: span.trace_state,
             service: text(resource, "service.name"),
             instance: text(resource, "service.instance.id"),
             resource: resource.clone(),

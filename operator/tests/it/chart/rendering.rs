@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};
 use fiorino_operator::Options;
 use fiorino_test_support::workspace_root;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{LEAST, Rendered, chart, helm};
+use super::{LEAST, Rendered, chart, helm, values};
 use crate::world::SEAL_KEY;
 
 /// Flags that a pod has no use for.
@@ -33,8 +33,10 @@ const EVERYTHING: [&str; 13] = [
 
 #[tokio::test]
 async fn lint_finds_nothing() -> Result<()> {
-    let values = workspace_root().join("examples/operator-values.yaml").display().to_string();
-    helm(&["lint", "--strict", &chart("fiorino"), "--values", &values]).await?;
+    let example = workspace_root().join("examples/operator-values.yaml").display().to_string();
+    for values in [example, values("on"), values("off")] {
+        helm(&["lint", "--strict", &chart("fiorino"), "--values", &values]).await?;
+    }
     helm(&["lint", "--strict", &chart("fiorino-crds")]).await?;
     Ok(())
 }
@@ -49,6 +51,53 @@ async fn cluster_mode() -> Result<()> {
 async fn namespace_mode() -> Result<()> {
     insta::assert_snapshot!(Rendered::new(&EVERYTHING).await?.text);
     Ok(())
+}
+
+#[tokio::test]
+async fn everything_on() -> Result<()> {
+    insta::assert_snapshot!(Rendered::of("on").await?.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn everything_off() -> Result<()> {
+    insta::assert_snapshot!(Rendered::of("off").await?.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn metrics_are_for_nobody_when_nobody_is_named() -> Result<()> {
+    let rendered = Rendered::new(&["--set-json=networkPolicy.metricsFrom=[]"]).await?;
+    let spec = &rendered.one("NetworkPolicy")["spec"];
+    assert_eq!((&spec["ingress"], &spec["policyTypes"][0]), (&json!([]), &json!("Ingress")));
+    Ok(())
+}
+
+/// So that no branch of a template is left that nobody has seen.
+#[test]
+fn on_says_everything_and_off_makes_nothing() {
+    let read = |file: &str| serde_saphyr::from_str(&fs_err::read_to_string(file).unwrap()).unwrap();
+    let defaults: Value = read(&format!("{}/values.yaml", chart("fiorino")));
+    let (on, off): (Value, Value) = (read(&values("on")), read(&values("off")));
+    let mut wrong = Vec::new();
+    differences("", &defaults, &on, &off, &mut wrong);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn differences(path: &str, default: &Value, on: &Value, off: &Value, wrong: &mut Vec<String>) {
+    match default.as_object().filter(|fields| !fields.is_empty()) {
+        Some(fields) => {
+            for (name, default) in fields {
+                differences(&format!("{path}.{name}"), default, &on[name], &off[name], wrong);
+            }
+        }
+        None if path.ends_with(".create") => {
+            let right = (on, off) == (&json!(true), &json!(false));
+            wrong.extend((!right).then(|| format!("{path} is {on} and {off}")));
+        }
+        None if on.is_null() || on == default => wrong.push(format!("{path} is {on} in on, by default {default}")),
+        None => {}
+    }
 }
 
 #[tokio::test]

@@ -152,7 +152,7 @@ impl Call {
     }
 }
 
-/// Callers invent methods: labels and names of spans need a closed set.
+/// Callers invent methods, and may put anything into them: labels and names of spans need a closed set.
 fn method_label(method: &http::Method) -> &'static str {
     match *method {
         http::Method::GET => "GET",

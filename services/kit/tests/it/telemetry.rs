@@ -151,7 +151,9 @@ async fn a_request_goes_on_with_its_callers_trace_and_decision() {
         .layer(trace::http_layer("node"));
     let call = async |path: &str, trace_id: &str, flags: &str| {
         let traceparent = format!("00-{trace_id}-00f067aa0ba902b7-{flags}");
-        let request = Request::get(path).header(trace::TRACEPARENT, traceparent).body(axum::body::Body::empty());
+        let request =
+            Request::get(path).header(trace::TRACEPARENT, traceparent).header("tracestate", "who=Ermenegilda");
+        let request = request.body(axum::body::Body::empty());
         let response = router.clone().oneshot(request.unwrap()).await.unwrap();
         let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
         String::from_utf8(body.to_vec()).unwrap()
@@ -165,6 +167,7 @@ async fn a_request_goes_on_with_its_callers_trace_and_decision() {
     let spans = spans_of(wanted, &["GET /node/v1/{station}", "GET /broken"]).await;
     assert_eq!(spans[0].parent_span_id.as_deref(), Some("00f067aa0ba902b7"));
     assert_eq!(spans[0].attributes["http.response.status_code"], 200);
+    assert_eq!(spans[0].trace_state, "", "what a caller writes there is his own");
     assert!(spans[0].events.is_empty());
     assert!(!format!("{:?}", spans[0]).contains("80000000000_01"), "paths are not recorded");
     assert_eq!(spans[1].status, fiorino_otlp_sink::Status::Error);

@@ -37,7 +37,7 @@ impl RequestId {
         Self(told.filter(usable).map_or_else(|| Uuid::now_v7().to_string().into(), Into::into))
     }
 
-    /// As it came: for the caller and the inbox, not for logs.
+    /// As it is stored and sent back; a log shows what is no identifier masked.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

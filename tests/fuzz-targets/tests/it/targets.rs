@@ -1,6 +1,9 @@
 //! A short run of every fuzz target: the same inputs each time, on the compiler that everything else is built with.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use fiorino_fuzz_targets::{ALL, Target, mutate::Mutator, target};
 use rstest::rstest;
@@ -21,6 +24,10 @@ fn run(target: &Target, input: &[u8]) {
 #[case("bundle")]
 #[case("config_stream")]
 #[case("certificate")]
+#[case("portal")]
+#[case("positions")]
+#[case("receipts")]
+#[case("manifests")]
 fn mutated_inputs_break_nothing(#[case] name: &str) {
     let target = target(name).unwrap();
     let seeds = (target.seeds)();
@@ -43,7 +50,7 @@ fn the_mutator_makes_the_same_of_the_same_and_much_of_it() {
     };
     assert_eq!(row(1), row(1));
     assert_ne!(row(1), row(2));
-    let different: std::collections::HashSet<_> = row(1).into_iter().collect();
+    let different: HashSet<_> = row(1).into_iter().collect();
     assert!(different.len() > 700, "{}", different.len());
     assert!(different.iter().any(|input| input.windows(4).any(|window| window == b"word")));
 }
@@ -51,7 +58,9 @@ fn the_mutator_makes_the_same_of_the_same_and_much_of_it() {
 /// What is mutated begins where readers have gone all the way.
 #[test]
 fn seeds_are_read_to_their_end() {
-    use fiorino_proto::config::v1::ApplyBundleRequest;
+    use fiorino_proto::{
+        config::v1::ApplyBundleRequest, positions::v1::CreatePositionsRequest, receipts::v1::ApplyReceiptsRequest,
+    };
     use prost::Message as _;
 
     let seeds = |name| (target(name).unwrap().seeds)();
@@ -67,6 +76,29 @@ fn seeds_are_read_to_their_end() {
     let known =
         seeds("certificate").iter().filter(|seed| fiorino_node_connector::fuzz::certificate(seed).0.is_some()).count();
     assert_eq!(known, 2);
+    for seed in seeds("positions") {
+        let request = CreatePositionsRequest::decode(seed.as_slice()).unwrap();
+        for new in &request.positions {
+            fiorino_tenant::positions::fuzz::position("position", new).unwrap();
+        }
+    }
+    let applied = |seed: &Vec<u8>| {
+        let request = ApplyReceiptsRequest::decode(seed.as_slice()).unwrap();
+        fiorino_tenant::receipts::fuzz::apply(request.receipts, false).outcomes
+    };
+    let outcomes: HashSet<_> = seeds("receipts").iter().flat_map(applied).collect();
+    assert_eq!(outcomes.len(), 4, "all but UNSPECIFIED: {outcomes:?}");
+    let bundles: Vec<_> =
+        seeds("manifests").iter().map(|seed| fiorino_fuzz_targets::manifests::bundles(seed)).collect();
+    let mut sent: Vec<_> = bundles.iter().flatten().map(|it| (it.resources().count(), it.keep.len())).collect();
+    sent.sort_unstable();
+    assert_eq!(sent, [(2, 0), (6, 0), (6, 0)], "{bundles:?}");
+    let asked = seeds("portal").into_iter().filter(|seed| {
+        let query = String::from_utf8_lossy(seed).lines().next().unwrap_or_default().to_owned();
+        let uri = format!("/avviso?{query}").parse().unwrap();
+        matches!(fiorino_front_office::fuzz::query(&uri), Some(fiorino_front_office::fuzz::Read::Asked(..)))
+    });
+    assert_eq!(asked.count(), 4);
 }
 
 /// A target for cargo-fuzz is a file of the same name, and none is forgotten here.

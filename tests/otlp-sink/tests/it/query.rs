@@ -18,6 +18,7 @@ async fn a_span_is_shown_as_it_was_sent() {
     let sink = start(options()).await;
     let mut sent = span(0xaa, 2, Some(1), "verify");
     sent.attributes = vec![text("http.route", "/node"), attribute("rows", Value::IntValue(3))];
+    sent.trace_state = "vendor=1".to_owned();
     sent.status = Some(Status { message: "no".to_owned(), code: 2 });
     sent.links = vec![Link {
         trace_id: vec![0xbb; 16],
@@ -29,6 +30,7 @@ async fn a_span_is_shown_as_it_was_sent() {
 
     let expected = json!([{
         "trace_id": "aa".repeat(16), "span_id": "0202020202020202", "parent_span_id": "0101010101010101",
+        "trace_state": "vendor=1",
         "service": "tenant", "instance": "", "resource": {"service.name": "tenant"}, "name": "verify", "kind": "server",
         "start_unix_ns": 2_000_000, "duration_ns": 2_500,
         "status": "error", "status_message": "no",

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, ensure};
 use fiorino_rig::workspace_root;
 use fiorino_test_support::eventually;
+use serde_json::Value;
 
-use super::{PATIENCE, Town, messages, scrape::Scrape, sink::Sink};
+use super::{PATIENCE, Town, messages, scrape::Scrape, sink::Sink, visitors};
 
 const DOCUMENT: &str = "docs/telemetry.md";
 
@@ -33,8 +34,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
     let stranger = fiorino_e2e::town::Names { fiscal_code: "99999999990".to_owned(), ..town.names.clone() };
     messages::send(&town, &town.names.station, messages::verify(&stranger, &notice)).await.unwrap();
 
-    let portal = format!("http://127.0.0.1:{}/", town.world.addresses().portal_port);
-    reqwest::Client::new().get(portal).header("Host", town.names.hostname()).send().await.unwrap();
+    assert_eq!(visitors::visit(&town, "/").await.unwrap(), 200);
 
     let mut exposed = Metrics::new();
     gather(&town, &mut exposed).await.unwrap();
@@ -127,15 +127,47 @@ fn section(title: &str) -> String {
     sections.unwrap_or_else(|| panic!("{DOCUMENT} has no section {title}"))
 }
 
+/// Expression, how long it holds, name, severity, meaning.
+type Alert = [String; 5];
+
+/// The rules that the chart brings.
+fn rules() -> Vec<Alert> {
+    let text = fs_err::read_to_string(workspace_root().join("charts/fiorino/alerts.yaml")).unwrap();
+    let file: Value = serde_saphyr::from_str(&text).unwrap();
+    let groups = file["groups"].as_array().unwrap();
+    let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    rules
+        .map(|rule| {
+            let told = [&rule["expr"], &rule["for"], &rule["alert"], &rule["labels"]["severity"]];
+            let [expression, lasts, name, severity] = told.map(text);
+            [expression, lasts, name, severity, text(&rule["annotations"]["summary"])]
+        })
+        .collect()
+}
+
+#[test]
+fn the_charts_rules_are_the_documented_ones() {
+    let alerts = section("Alerts");
+    let rows = alerts.lines().filter(|line| line.starts_with("| `"));
+    let documented: Vec<Alert> = rows
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [expression, lasts, name, severity, means] = cells.as_slice() else { panic!("{line}") };
+            [expression.trim_matches('`'), &lasts.replace(' ', ""), name, severity, means].map(str::to_owned)
+        })
+        .collect();
+    assert_eq!(rules(), documented);
+}
+
 #[test]
 fn alerts_ask_for_metrics_that_exist() {
     const FUNCTIONS: [&str; 1] = ["histogram_quantile"];
     let documented = documented();
     let labels: BTreeSet<_> = documented.values().flat_map(|metric| &metric.labels).collect();
-    let alerts = section("Alerts");
-    let expressions: Vec<_> = alerts.lines().filter_map(|line| line.split('`').nth(1)).collect();
-    assert!(expressions.len() > 8, "{expressions:?}");
-    for expression in expressions {
+    let rules = rules();
+    assert!(rules.len() > 20, "{rules:?}");
+    for [expression, ..] in &rules {
         let names = names(expression);
         assert!(!names.is_empty(), "{expression}");
         for name in names.into_iter().filter(|name| !FUNCTIONS.contains(&name.as_str()) && !labels.contains(name)) {

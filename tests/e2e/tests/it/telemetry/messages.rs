@@ -5,6 +5,9 @@ use anyhow::Result;
 use super::Town;
 use fiorino_e2e::town::Names;
 
+/// What the node says of its messages.
+pub(super) const TEXT_XML: (&str, &str) = ("Content-Type", "text/xml; charset=utf-8");
+
 /// Somebody in a message: already escaped for XML.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Person {
@@ -56,6 +59,12 @@ pub(super) fn get(element: &str, names: &Names, notice: &str, rest: &str) -> Str
     envelope(element, &format!("{}{notice}<amount>120.00</amount>{rest}", header(names)))
 }
 
+pub(super) fn demand(names: &Names) -> String {
+    let service = "<idServizio>00001</idServizio><idSoggettoServizio>00001</idSoggettoServizio>\
+                   <datiSpecificiServizioRequest>PGEvPg==</datiSpecificiServizioRequest>";
+    envelope("paDemandPaymentNoticeRequest", &(header(names) + service))
+}
+
 pub(super) fn header(names: &Names) -> String {
     let Names { broker, station, fiscal_code, .. } = names;
     format!("<idPA>{fiscal_code}</idPA><idBrokerPA>{broker}</idBrokerPA><idStation>{station}</idStation>")
@@ -67,21 +76,22 @@ pub(super) fn qr_code(institution: &str, notice: &str) -> String {
 
 /// Sends a message to the first replica, whatever it is.
 pub(super) async fn send(town: &Town, station: &str, message: impl Into<reqwest::Body>) -> Result<Answer> {
-    send_as(town, station, "text/xml; charset=utf-8", message).await
+    send_with(town, station, &[TEXT_XML], message).await
 }
 
-/// ... with a content type.
-pub(super) async fn send_as(
+/// ... with these headers.
+pub(super) async fn send_with(
     town: &Town,
     station: &str,
-    content_type: &str,
+    headers: &[(&str, &str)],
     message: impl Into<reqwest::Body>,
 ) -> Result<Answer> {
     let mut url = reqwest::Url::parse(&town.world.addresses().node_urls[0])?;
     if let Ok(mut path) = url.path_segments_mut() {
         path.extend(["node", "v1", station]);
     }
-    let request = reqwest::Client::new().post(url).header("Content-Type", content_type).body(message);
+    let request = reqwest::Client::new().post(url).body(message);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let response = request.send().await?;
     Ok(Answer { status: response.status().as_u16(), text: response.text().await? })
 }

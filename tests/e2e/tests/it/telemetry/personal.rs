@@ -7,16 +7,16 @@ use fiorino_proto::{
 };
 use fiorino_test_support::eventually;
 use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection};
 use tonic::Code;
 
 use super::{
     PATIENCE, Town,
     canary::Canary,
-    kafka,
-    messages::{self, Person, Receipt, envelope, send, send_as},
+    databases, kafka,
+    messages::{self, Person, Receipt, TEXT_XML, envelope, send, send_with},
     scrape::Scrape,
     sink::Sink,
+    visitors,
 };
 
 /// Who owes.
@@ -51,16 +51,20 @@ fn canaries(town: &Town, notices: &[String]) -> Vec<Canary> {
         [it.code, it.name, it.email, it.street, it.city].into_iter().chain(words)
     });
     let others = [DESCRIPTION, "Coccinella", NOTE, POISON, "Avvelenata", FOREIGN_IBAN, WRONG_IBAN, &town.names.iban];
+    let others = others.into_iter().chain([visitors::ADDRESS, visitors::STRANGE_HOST, "tartarughina"]);
     // A notice's number and its IUV lead to the debt, at any PSP.
-    let numbers = notices.iter().flat_map(|notice| [notice.as_str(), &notice[1..]]);
+    let misread = visitors::misread(&notices[0]);
+    let numbers = notices.iter().chain([&misread]).map(String::as_str).chain([visitors::UNKNOWN]);
+    let numbers = numbers.flat_map(|notice| [notice, &notice[1..]]);
     of_people.chain(others).chain(numbers).map(Canary::new).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_personal_leaves_a_whole_run() {
-    let town = Town::payable().await;
+    let mut town = visitors::town_behind_a_proxy().await;
     let notices = debts(&town).await;
     well(&town, &notices).await.unwrap();
+    visitors::look_around(&mut town, &notices[0], PAYER).await.unwrap();
     badly(&town, &notices).await.unwrap();
     databases_that_refuse(&town, &notices).await.unwrap();
     wrong_manifests(&town).await.unwrap();
@@ -196,8 +200,16 @@ async fn badly(town: &Town, notices: &[String]) -> Result<()> {
     }
     send(town, DEBTOR.name, written.clone()).await?;
     send(town, PAYER.code, messages::verify(names, &notices[2])).await?;
-    send_as(town, &names.station, "application/json", json!({"name": DEBTOR.name}).to_string()).await?;
-    send_as(town, &names.station, &format!("text/xml; charset={}", DEBTOR.code), written.clone()).await?;
+    let json = ("Content-Type", "application/json");
+    send_with(town, &names.station, &[json], json!({"name": DEBTOR.name}).to_string()).await?;
+    let charset = format!("text/xml; charset={}", DEBTOR.code);
+    send_with(town, &names.station, &[("Content-Type", &charset)], written.clone()).await?;
+    for id in [DEBTOR.code, PAYER.email, "Ermenegilda"] {
+        let headers = [TEXT_XML, ("X-Request-Id", id), ("User-Agent", PAYER.name)];
+        for message in [messages::verify(names, &notices[2]), DEBTOR.name.to_owned()] {
+            send_with(town, &names.station, &headers, message).await?;
+        }
+    }
     let payment = PaymentRecorded { paid_at: DEBTOR.name.to_owned(), ..PaymentRecorded::default() };
     for payload in [DESCRIPTION.as_bytes().to_vec(), prost::Message::encode_to_vec(&payment)] {
         kafka::produce(town, DEBTOR.name, &payload).await?;
@@ -208,23 +220,15 @@ async fn badly(town: &Town, notices: &[String]) -> Result<()> {
 
 /// PostgreSQL tells the whole row in the detail of what it refuses.
 async fn databases_that_refuse(town: &Town, notices: &[String]) -> Result<()> {
-    let constraints = [
-        ("tenant", "notice", "(description <> $x)"),
-        ("tenant", "receipt", "(position($x in content::text) = 0)"),
-        ("node-connector", "receipt_message", "(position('inbox' in path_station) = 0)"),
-    ];
-    for (service, table, check) in constraints {
-        let mut database = PgConnection::connect(&town.world.addresses().database_urls[service]).await?;
-        let check = check.replace("$x", &format!("'{POISON}'"));
-        let statement = format!("alter table {table} add constraint canary check {check} not valid");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut database).await?;
-    }
+    databases::refuse(town, "tenant", "notice", &format!("(description <> '{POISON}')")).await?;
+    databases::refuse(town, "tenant", "receipt", &format!("(position('{POISON}' in content::text) = 0)")).await?;
+    let refused_path = databases::refuse_receipts(town).await?;
     let refused = create(town, position("canary-poison", POISON)).await.err().context("the database refuses it")?;
     ensure!(refused.code() == Code::Internal, "{refused:?}");
     let poisoned = Receipt { description: POISON.to_owned(), ..receipt(town, "canary-receipt-6", &notices[3]) };
     ensure!(send(town, &town.names.station, poisoned.write()).await?.status == 200, "it is in the inbox");
     let not_stored = receipt(town, "canary-receipt-7", &notices[3]).write();
-    ensure!(send(town, &format!("{}-inbox", town.names.station), not_stored).await?.status == 503, "it is not");
+    ensure!(send(town, &refused_path, not_stored).await?.status == 503, "it is not");
     eventually(PATIENCE, async || {
         let deferred = Scrape::of(town, "node-connector-1").await?.sum("receipts_deferred", &[]);
         ensure!(deferred >= 1.0, "tenant has not refused the receipt yet");
@@ -282,7 +286,8 @@ async fn everything(town: &Town, last: &str) -> Result<Vec<(String, String)>> {
         all.extend(log.lines().map(|line| (format!("log of {name}"), line.to_owned())));
     }
     let logged = |text: &str| all.iter().any(|(place, line)| place.starts_with("log of") && line.contains(text));
-    for told in ["answered the node", "unreadable message", "parked", "database failed", "could not be applied"] {
+    let expected = ["answered the node", "unreadable message", "parked", "database failed", "could not be applied"];
+    for told in expected.into_iter().chain(["tenant did not answer"]) {
         ensure!(logged(told), "the run never came to {told:?}");
     }
     Ok(all)

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use fiorino_otlp_sink::Value;
+use fiorino_otlp_sink::{MetricPoint, Value};
 use fiorino_proto::positions::v1::CreatePositionRequest;
 use fiorino_test_support::eventually;
 use tonic::Code;
 
 use super::{
-    PATIENCE, Town, kafka,
+    PATIENCE, Town, databases, kafka,
     messages::{self, Person, Receipt},
-    scrape::Scrape,
+    scrape::{Sample, Scrape},
     sink::Sink,
+    visitors,
 };
 use fiorino_e2e::town::Names;
 
@@ -20,6 +21,8 @@ use fiorino_e2e::town::Names;
 type Series = (String, String, String);
 
 const NODE: &str = "node-connector-1";
+/// Nobody's notice.
+const NOBODYS: &str = "312999999999999999";
 const DEBTOR: Person = Person {
     code: "RSSMRA80A01H501U",
     name: "Mario Rossi",
@@ -30,7 +33,6 @@ const DEBTOR: Person = Person {
 
 /// What the node sends, and how each must be answered.
 fn calls(names: &Names, notices: &[String]) -> Vec<(&'static str, &'static str, &'static str, String)> {
-    const NOBODYS: &str = "312999999999999999";
     let stranger = Names { fiscal_code: "99999999990".to_owned(), ..names.clone() };
     let verify = |notice: &str| messages::verify(names, notice);
     let get = |element: &str, notice: &str| messages::get(element, names, notice, "");
@@ -59,6 +61,7 @@ fn calls(names: &Names, notices: &[String]) -> Vec<(&'static str, &'static str, 
         ("paSendRTV2", "KO", "PAA_RECEIPT_DUPLICATA", receipt("red-3", &notices[2]).write()),
         ("paSendRTV2", "KO", "PAA_RECEIPT_DUPLICATA", receipt("red-3", &notices[2]).write()),
         ("paSendRTV2", "FAULT", "Client", keyless),
+        ("paDemandPaymentNotice", "KO", "PAA_SEMANTICA", messages::demand(names)),
     ]
 }
 
@@ -78,7 +81,7 @@ async fn every_call_is_counted_by_outcome_and_timed() {
         let answer = messages::send(&town, &town.names.station, message).await.unwrap();
         assert!(answer.says(if outcome == "KO" { fault } else { outcome }) || outcome == "FAULT", "{op}: {answer:?}");
         assert_eq!(answer.status, if outcome == "FAULT" { 500 } else { 200 }, "{answer:?}");
-        *made.entry((op.to_owned(), outcome.to_owned(), fault.to_owned())).or_default() += 1;
+        *made.entry(series(op, outcome, fault)).or_default() += 1;
     }
     for notice in &notices {
         town.reported(notice).await;
@@ -91,10 +94,72 @@ async fn every_call_is_counted_by_outcome_and_timed() {
         node_is_exported(&sink, &made).await?;
         tenant_is_scraped(&Scrape::of(&town, "tenant").await?)?;
         reporting_is_scraped(&Scrape::of(&town, "reporting").await?)?;
-        neighbours_are_exported(&sink).await
+        are_exported(&sink, &NEIGHBOURS).await
     })
     .await
     .unwrap();
+}
+
+/// What cannot be done at present: a receipt that is not stored, a tenant that is away. The node, a citizen and the operator meet it.
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_is_counted_where_it_is_met() {
+    let mut town = Town::payable().await;
+    let notice = town.create_debt("red-trouble").await;
+    let lookup = |codice: &str| format!("/avviso?codice={codice}&ente={}&conferma=si", town.names.fiscal_code);
+    let (found, unknown) = (lookup(&notice), lookup(NOBODYS));
+    for (path, status) in [("/", 200), ("/avviso", 200), (&*found, 200), (&*unknown, 404), ("/altrove", 404)] {
+        assert_eq!(visitors::visit(&town, path).await.unwrap(), status, "{path}");
+    }
+    let refused_path = databases::refuse_receipts(&town).await.unwrap();
+    let receipt = Receipt::new(&town.names, "red-trouble", &notice, DEBTOR).write();
+    let not_stored = messages::send(&town, &refused_path, receipt).await.unwrap();
+    assert!(not_stored.status == 503 && not_stored.says("soapenv:Server"), "{not_stored:?}");
+
+    town.world.process("tenant").unwrap().stop().unwrap();
+    for message in
+        [messages::verify(&town.names, &notice), messages::get("paGetPaymentV2Request", &town.names, &notice, "")]
+    {
+        let answer = messages::send(&town, &town.names.station, message).await.unwrap();
+        assert!(answer.status == 200 && answer.says("PAA_SYSTEM_ERROR"), "{answer:?}");
+    }
+    assert_eq!(visitors::visit(&town, &found).await.unwrap(), 503);
+    town.apply(&town.names.town_manifest(town.platform(), "Comune di Roccafiorina Terme")).await.unwrap();
+
+    let made = BTreeMap::from([
+        (series("paSendRTV2", "FAULT", "Server"), 1),
+        (series("paVerifyPaymentNotice", "KO", "PAA_SYSTEM_ERROR"), 1),
+        (series("paGetPaymentV2", "KO", "PAA_SYSTEM_ERROR"), 1),
+    ]);
+    let sink = Sink::of(&town);
+    eventually(PATIENCE, async || {
+        let node = Scrape::of(&town, NODE).await?;
+        ensure!(counted(&node) == made, "{:?}", counted(&node));
+        let statuses = by_route(&node, "node");
+        ensure!(statuses.values().sum::<u64>() == 3 && statuses.iter().any(|((_, status), _)| status == "503"));
+        node_is_exported(&sink, &made).await?;
+        portal_is_scraped(&Scrape::of(&town, "front-office").await?)?;
+        operator_is_scraped(&Scrape::of(&town, "operator").await?)?;
+        are_exported(&sink, &TROUBLED).await
+    })
+    .await
+    .unwrap();
+}
+
+fn series(op: &str, outcome: &str, fault: &str) -> Series {
+    (op.to_owned(), outcome.to_owned(), fault.to_owned())
+}
+
+/// What the node-connector has counted.
+fn counted(scrape: &Scrape) -> BTreeMap<Series, u64> {
+    let series = |sample: &Sample| series(sample.label("op"), sample.label("outcome"), sample.label("fault"));
+    scrape.with("pa_requests_total", &[]).map(|sample| (series(sample), whole(sample.value))).collect()
+}
+
+/// Requests by route and status.
+fn by_route(scrape: &Scrape, listener: &str) -> BTreeMap<(String, String), u64> {
+    let samples = scrape.with("http_server_request_duration_seconds_count", &[("listener", listener)]);
+    let label = |sample: &Sample, key: &str| sample.label(key).to_owned();
+    samples.map(|it| ((label(it, "http_route"), label(it, "http_response_status_code")), whole(it.value))).collect()
 }
 
 fn by_op(made: &BTreeMap<Series, u64>) -> BTreeMap<&str, u64> {
@@ -105,12 +170,7 @@ fn by_op(made: &BTreeMap<Series, u64>) -> BTreeMap<&str, u64> {
 }
 
 fn node_is_scraped(scrape: &Scrape, made: &BTreeMap<Series, u64>) -> Result<()> {
-    let series = |sample: &super::scrape::Sample| {
-        let label = |key| sample.label(key).to_owned();
-        ((label("op"), label("outcome"), label("fault")), whole(sample.value))
-    };
-    let counted: BTreeMap<Series, u64> = scrape.with("pa_requests_total", &[]).map(series).collect();
-    ensure!(counted == *made, "{counted:?}");
+    ensure!(counted(scrape) == *made, "{:?}", counted(scrape));
     for (op, count) in by_op(made) {
         let timed = whole(scrape.sum("pa_request_duration_seconds_count", &[("op", op)]));
         ensure!(timed == count, "{op}: {timed} of {count} are timed");
@@ -184,17 +244,68 @@ fn reporting_is_scraped(scrape: &Scrape) -> Result<()> {
     Ok(())
 }
 
-async fn neighbours_are_exported(sink: &Sink) -> Result<()> {
+/// The portal: every route by status, lookups by what came of them.
+fn portal_is_scraped(scrape: &Scrape) -> Result<()> {
+    let routes = by_route(scrape, "portal");
+    let expected = [
+        (("/", "200"), 1),
+        (("/avviso", "200"), 2),
+        (("/avviso", "404"), 1),
+        (("/avviso", "503"), 1),
+        (("unmatched", "404"), 1),
+    ];
+    let routes = routes.iter().map(|((route, status), count)| ((route.as_str(), status.as_str()), *count));
+    ensure!(routes.clone().eq(expected), "{:?}", routes.collect::<Vec<_>>());
+    for outcome in ["found", "unknown", "away"] {
+        let lookups = scrape.sum("fiorino_front_office_lookups_total", &[("outcome", outcome)]);
+        ensure!(whole(lookups) == 1, "{outcome}: {lookups}");
+    }
+    ensure!(whole(scrape.sum("fiorino_front_office_limited_total", &[])) == 0, "nobody asked too often");
+    Ok(())
+}
+
+/// Reconciles by outcome, each timed, with the pause after a failure; calls of tenant and writes of statuses.
+fn operator_is_scraped(scrape: &Scrape) -> Result<()> {
+    let kind = ("kind", "CreditorInstitution");
+    let reconciles = |outcome| whole(scrape.sum("reconcile_total", &[kind, ("outcome", outcome)]));
+    ensure!(reconciles("done") >= 1 && reconciles("failed") >= 1, "{} failed", reconciles("failed"));
+    let all = whole(scrape.sum("reconcile_total", &[kind]));
+    ensure!(whole(scrape.sum("reconcile_duration_seconds_count", &[kind])) == all, "{all} reconciles are timed");
+    ensure!(whole(scrape.sum("reconcile_backoff_seconds_count", &[])) >= 1, "a pause after a failure");
+    ensure!(whole(scrape.sum("status_patch_total", &[("outcome", "ok")])) >= 1, "statuses are written");
+    for outcome in ["Ok", "Unavailable"] {
+        let calls = [("service", "tenant"), ("outcome", outcome)];
+        ensure!(whole(scrape.sum("external_call_duration_seconds_count", &calls)) >= 1, "calls that end {outcome}");
+    }
+    ensure!(whole(scrape.sum("leader", &[])) == 1, "it leads");
+    Ok(())
+}
+
+/// Service and name of a metric.
+type Exported = (&'static str, &'static str);
+
+const NEIGHBOURS: [Exported; 6] = [
+    ("tenant", "rpc.server.duration"),
+    ("reporting", "rpc.server.duration"),
+    ("reporting", "messaging.process.duration"),
+    ("reporting", "fiorino.reporting.messages"),
+    ("node-connector", "rpc.client.duration"),
+    ("operator", "rpc.client.duration"),
+];
+const TROUBLED: [Exported; 6] = [
+    ("front-office", "http.server.request.duration"),
+    ("front-office", "fiorino.front_office.lookups"),
+    ("front-office", "rpc.client.duration"),
+    ("operator", "reconcile"),
+    ("operator", "reconcile_duration"),
+    ("operator", "reconcile_backoff"),
+];
+
+async fn are_exported(sink: &Sink, expected: &[Exported]) -> Result<()> {
     let points = sink.metrics().await?;
-    for (service, name) in [
-        ("tenant", "rpc.server.duration"),
-        ("reporting", "rpc.server.duration"),
-        ("reporting", "messaging.process.duration"),
-        ("reporting", "fiorino.reporting.messages"),
-        ("node-connector", "rpc.client.duration"),
-        ("operator", "rpc.client.duration"),
-    ] {
-        ensure!(points.iter().any(|point| (point.service.as_str(), point.name.as_str()) == (service, name)), "{name}");
+    for (service, name) in expected {
+        let is_it = |point: &MetricPoint| (point.service.as_str(), point.name.as_str()) == (*service, *name);
+        ensure!(points.iter().any(is_it), "{name} of {service}");
     }
     Ok(())
 }
