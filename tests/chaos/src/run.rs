@@ -52,6 +52,7 @@ pub async fn run(stage: &mut Stage, seed: u64, length: Length, tell: impl Fn(&st
     let load = stage.load().await?;
     let faults = faults(stage, &mut random, length, begun, &tell).await?;
     tell("everything is mended");
+    stage.reconfigure().await?;
     let debts = load.finish().await?;
     compare::equal(&stage.town, &stage.ledger).await?;
     compare::debts(&stage.town, debts).await?;
@@ -91,6 +92,7 @@ async fn faults(
         for fault in &together {
             fault.mend(stage).await.with_context(|| format!("failed to mend: {fault}"))?;
         }
+        stage.revive_operator()?;
         all.extend(together);
         sleep(Duration::from_millis(random.random_range(PAUSE_MS))).await;
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use fiorino_e2e::town::{Names, Town};
+use fiorino_e2e::town::{Names, PATIENCE, Town};
 use fiorino_rig::proxy::Proxy;
 use fiorino_rig::servers::{Kafka, Listener, Mode, Postgres, Volume};
-use fiorino_rig::{Process, free_port, postgres_bin, variable};
+use fiorino_rig::{Kubernetes, Process, eventually, free_port, kubernetes_bin, postgres_bin, variable};
 use fiorino_world::Options;
 use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
@@ -31,6 +32,8 @@ pub struct Own {
     pub volume_mb: Option<u32>,
     /// A Kafka, which each service reaches by a proxy.
     pub kafka: bool,
+    /// A Kubernetes API server.
+    pub kubernetes: bool,
 }
 
 /// A payable town and its servers. Fields are dropped in this order.
@@ -54,6 +57,8 @@ pub struct Servers {
     pub postgres: Option<Postgres>,
     /// Of the topics.
     pub kafka: Option<Kafka>,
+    /// Of the manifests.
+    pub kubernetes: Option<Kubernetes>,
     /// Of PostgreSQL's data.
     pub volume: Option<Volume>,
     /// To Kafka, by service.
@@ -85,6 +90,9 @@ impl Stage {
             if let Some(kafka) = &servers.kafka {
                 options.kafka_brokers.clone_from(&kafka.brokers);
             }
+            if let Some(kubernetes) = &servers.kubernetes {
+                options.kubeconfig.clone_from(&kubernetes.kubeconfig);
+            }
             let ways = servers.kafka_lines.iter().map(|(name, proxy)| (name.clone(), proxy.address().to_string()));
             options.kafka_ways = ways.collect();
             options
@@ -106,6 +114,33 @@ impl Stage {
     /// When no debts can be made.
     pub async fn load(&self) -> Result<Load> {
         Load::start(Arc::clone(&self.node), Debts::of(&self.town)?).await
+    }
+
+    /// Starts the operator again if it has ended, as Kubernetes would: it does when it could not renew its Lease for 10 s.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn revive_operator(&mut self) -> Result<()> {
+        let world = &mut self.town.world;
+        match world.process("operator")?.exited()? {
+            Some(_) => world.respawn("operator", &[]),
+            None => Ok(()),
+        }
+    }
+
+    /// Changes the municipality's manifest and waits until every service has it: the operator works, whatever it went through.
+    ///
+    /// # Errors
+    /// What `kubectl` complains about, and what is not ready.
+    pub async fn reconfigure(&mut self) -> Result<()> {
+        let manifest = self.town.names.town_manifest(self.town.platform(), "Comune di Roccafiorina Terme");
+        // An API server that has just come back may not know its own definitions yet.
+        eventually(PATIENCE, async || self.town.apply(&manifest).await).await?;
+        let settled = eventually(PATIENCE, async || {
+            self.revive_operator()?;
+            self.town.as_settled().await
+        });
+        settled.await.context("a changed manifest does not become Ready").map(drop)
     }
 
     /// Who talks to whom by way of a proxy.
@@ -137,6 +172,9 @@ impl Drop for Stage {
         if let Some(kafka) = &mut self.servers.kafka {
             drop(kafka.process_mut().kill());
         }
+        if let Some(kubernetes) = &mut self.servers.kubernetes {
+            drop(kubernetes.kill());
+        }
     }
 }
 
@@ -147,26 +185,47 @@ impl Servers {
         // Open to be traversed: PostgreSQL runs as another user.
         let open = std::fs::Permissions::from_mode(0o711);
         let dir = tempfile::Builder::new().prefix("fiorino-chaos-").permissions(open).tempdir()?;
-        let (mut volume, mut postgres, mut kafka, mut kafka_lines) = (None, None, None, BTreeMap::new());
-        if let Some(size_mb) = own.volume_mb {
-            volume = Some(Volume::mount(&dir.path().join("volume"), size_mb).await?);
-        }
-        if own.postgres {
-            let bin = postgres_bin().context("PostgreSQL is not installed")?;
-            let dir = dir.path().join("postgres");
-            postgres = Some(Postgres::start_on(&bin, dir, Mode::Durable, volume.as_ref()).await?);
-        }
-        if own.kafka {
-            let jars = variable("FIORINO_TEST_KAFKA_JARS").context("no jars of Kafka: run `cargo xtask test`")?;
-            let mut listeners = Vec::new();
-            for service in OF_KAFKA {
-                let port = free_port()?;
-                let proxy = Proxy::before(SocketAddr::from(([127, 0, 0, 1], port))).await?;
-                listeners.push(Listener { port, advertised: proxy.address().port() });
-                kafka_lines.insert(service.to_owned(), proxy);
-            }
-            kafka = Some(Kafka::start(jars.as_ref(), dir.path().join("kafka"), &listeners).await?);
-        }
-        Ok(Self { postgres, kafka, volume, kafka_lines, _dir: dir })
+        let volume = match own.volume_mb {
+            Some(size_mb) => Some(Volume::mount(&dir.path().join("volume"), size_mb).await?),
+            None => None,
+        };
+        let ((kafka, kafka_lines), postgres, kubernetes) = tokio::try_join!(
+            kafka(own.kafka, dir.path()),
+            postgres(own.postgres, dir.path(), volume.as_ref()),
+            kubernetes(own.kubernetes, dir.path()),
+        )?;
+        Ok(Self { postgres, kafka, kubernetes, volume, kafka_lines, _dir: dir })
     }
+}
+
+async fn postgres(own: bool, dir: &Path, volume: Option<&Volume>) -> Result<Option<Postgres>> {
+    if !own {
+        return Ok(None);
+    }
+    let bin = postgres_bin().context("PostgreSQL is not installed")?;
+    Postgres::start_on(&bin, dir.join("postgres"), Mode::Durable, volume).await.map(Some)
+}
+
+async fn kafka(own: bool, dir: &Path) -> Result<(Option<Kafka>, BTreeMap<String, Proxy>)> {
+    let mut lines = BTreeMap::new();
+    if !own {
+        return Ok((None, lines));
+    }
+    let jars = variable("FIORINO_TEST_KAFKA_JARS").context("no jars of Kafka: run `cargo xtask test`")?;
+    let mut listeners = Vec::new();
+    for service in OF_KAFKA {
+        let port = free_port()?;
+        let proxy = Proxy::before(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+        listeners.push(Listener { port, advertised: proxy.address().port() });
+        lines.insert(service.to_owned(), proxy);
+    }
+    Ok((Some(Kafka::start(jars.as_ref(), dir.join("kafka"), &listeners).await?), lines))
+}
+
+async fn kubernetes(own: bool, dir: &Path) -> Result<Option<Kubernetes>> {
+    if !own {
+        return Ok(None);
+    }
+    // A process that is killed loses nothing that the kernel has: no fsync is needed.
+    Kubernetes::start(&kubernetes_bin()?, dir.join("kubernetes"), false).await.map(Some)
 }

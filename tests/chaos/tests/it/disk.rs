@@ -8,7 +8,7 @@ use fiorino_chaos::stage::{Own, Stage};
 use fiorino_e2e::town::PATIENCE;
 use fiorino_rig::eventually;
 
-const OWN: Own = Own { postgres: true, volume_mb: Some(256), kafka: false };
+const OWN: Own = Own { postgres: true, volume_mb: Some(256), kafka: false, kubernetes: false };
 /// More than what fits into the pages that the tables have left.
 const RECEIPTS_MAX: usize = 2_000;
 

@@ -154,10 +154,11 @@ async fn without_kafka_a_paid_debt_is_a_duplicate_within_5_s_and_reported_later(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_operator_api_server_and_reporting_nothing_is_different() {
-    let mut stage = Box::pin(Stage::new(Own::default())).await.unwrap();
+    let own = Own { kubernetes: true, ..Own::default() };
+    let mut stage = Box::pin(Stage::new(own)).await.unwrap();
     let receipt = receipt(&stage, "away").await;
     let begun = Instant::now();
-    stage.line("operator", "kubernetes").unwrap().set(Line::Cut);
+    stage.servers.kubernetes.as_mut().unwrap().kill().unwrap();
     stage.town.world.process("reporting").unwrap().kill().unwrap();
     assert!(ok(&stage.node.verify(1, &receipt.notice_number).await));
     assert!(ok(&stage.node.send(0, &receipt).await));
@@ -166,6 +167,8 @@ async fn without_operator_api_server_and_reporting_nothing_is_different() {
     assert!(ko(&stage.node.verify(1, &receipt.notice_number).await, "PAA_PAGAMENTO_DUPLICATO"));
     assert!(begun.elapsed() < OUTAGE_MAX, "{:?}", begun.elapsed());
     stage.town.world.restart("reporting").await.unwrap();
+    stage.servers.kubernetes.as_mut().unwrap().restart().await.unwrap();
+    stage.reconfigure().await.unwrap();
     compare::equal(&stage.town, &stage.ledger).await.unwrap();
 }
 
