@@ -11,11 +11,10 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::stage::Stage;
+use crate::visitor::PORTAL;
 
-/// What replicas of the node-connector are called.
-const REPLICA: &str = "node-connector-";
 /// Processes that are killed and hung.
-const PROCESSES: [&str; 5] = ["tenant", "node-connector-1", "node-connector-2", "reporting", "operator"];
+const PROCESSES: [&str; 6] = ["tenant", "node-connector-1", "node-connector-2", "reporting", PORTAL, "operator"];
 
 /// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,8 +149,8 @@ impl Fault {
     /// # Errors
     /// When it cannot be broken.
     pub async fn inject(&self, stage: &mut Stage) -> Result<()> {
-        if let Some(replica) = self.replica() {
-            stage.ledger.excuse(replica);
+        if let Some(process) = self.silences() {
+            stage.ledger.excuse(process);
         }
         let world = &mut stage.town.world;
         match (&self.what, self.kind) {
@@ -185,8 +184,8 @@ impl Fault {
             (What::Server, Kind::KillApiServer) => own(&mut stage.servers.kubernetes)?.restart().await?,
             (What::Server, _) => own(&mut stage.servers.volume)?.free()?,
         }
-        if let Some(replica) = self.replica() {
-            stage.ledger.excuse_no_more(replica);
+        if let Some(process) = self.silences() {
+            stage.ledger.excuse_no_more(process);
         }
         Ok(())
     }
@@ -218,15 +217,14 @@ impl Fault {
         same_process || same_line || self.what == What::Server && other.what == What::Server && self.kind == other.kind
     }
 
-    /// The replica of the node-connector that cannot answer meanwhile.
-    fn replica(&self) -> Option<usize> {
-        let name = match &self.what {
-            What::Process(name) => name,
-            What::Point(point) => point.process,
-            What::Between(from, to, _) if from == "node" => to,
-            What::Between(..) | What::Server => return None,
-        };
-        name.strip_prefix(REPLICA)?.parse::<usize>().ok()?.checked_sub(1)
+    /// The process that cannot answer who asks it meanwhile.
+    fn silences(&self) -> Option<&str> {
+        match &self.what {
+            What::Process(name) => Some(name),
+            What::Point(point) => Some(point.process),
+            What::Between(from, to, _) if from == "node" => Some(to),
+            What::Between(..) | What::Server => None,
+        }
     }
 }
 

@@ -54,9 +54,9 @@ pub async fn run(stage: &mut Stage, seed: u64, length: Length, tell: impl Fn(&st
     tell("everything is mended");
     stage.reconfigure().await?;
     let debts = load.finish().await?;
-    compare::equal(&stage.town, &stage.ledger).await?;
-    compare::debts(&stage.town, debts).await?;
-    Ok(Report { faults, debts, figures: stage.ledger.figures(), took: begun.elapsed() })
+    compare::equal(stage).await?;
+    compare::debts(stage, &debts).await?;
+    Ok(Report { faults, debts: debts.values().sum(), figures: stage.ledger.figures(), took: begun.elapsed() })
 }
 
 async fn faults(
@@ -100,7 +100,8 @@ async fn faults(
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { receipts, duplicates, later, notices, system_errors, unanswered, .. } = self.figures;
+        let Figures { receipts, duplicates, later, notices, system_errors, pages, pages_later, unanswered, .. } =
+            self.figures;
         writeln!(f, "time                       {} s", self.took.as_secs())?;
         writeln!(f, "faults                     {}", self.faults.len())?;
         for kind in Kind::ALL {
@@ -113,8 +114,11 @@ impl fmt::Display for Report {
         writeln!(f, "receipts told to come back {later}")?;
         writeln!(f, "verify and get answered    {notices}")?;
         writeln!(f, "  of these PAA_SYSTEM_ERROR {system_errors}")?;
+        writeln!(f, "pages of the portal        {pages}")?;
+        writeln!(f, "  of these 503             {pages_later}")?;
         writeln!(f, "calls without an answer    {unanswered}")?;
         writeln!(f, "slowest verify or get      {} ms", self.figures.slowest_notice_ms)?;
-        write!(f, "slowest receipt            {} ms", self.figures.slowest_receipt_ms)
+        writeln!(f, "slowest receipt            {} ms", self.figures.slowest_receipt_ms)?;
+        write!(f, "slowest page               {} ms", self.figures.slowest_page_ms)
     }
 }

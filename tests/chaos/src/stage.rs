@@ -16,10 +16,14 @@ use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::debts::Debts;
+use crate::institution;
 use crate::ledger::Ledger;
 use crate::load::Load;
 use crate::node::Node;
+use crate::visitor::{PORTAL, Visitor};
 
+/// So that one visitor of the portal may look as often as he likes.
+const LOOKUPS: &str = "--lookups-per-minute=60000";
 /// Services that talk to Kafka.
 const OF_KAFKA: [&str; 2] = ["tenant", "reporting"];
 
@@ -36,13 +40,15 @@ pub struct Own {
     pub kubernetes: bool,
 }
 
-/// A payable town and its servers. Fields are dropped in this order.
+/// Three institutions of one station, all payable, and their servers. Fields are dropped in this order.
 #[derive(Debug)]
 pub struct Stage {
     /// The processes.
     pub town: Town,
-    /// The node, whose calls are noted.
+    /// The node, whose calls are noted, as the municipality's station knows it.
     pub node: Arc<Node>,
+    /// The same for each institution, the municipality first.
+    pub nodes: Vec<Arc<Node>>,
     /// What it was answered.
     pub ledger: Arc<Ledger>,
     /// The servers of its own.
@@ -53,7 +59,7 @@ pub struct Stage {
 /// Servers of a stage's own.
 #[derive(Debug)]
 pub struct Servers {
-    /// Of the three databases.
+    /// Of the databases.
     pub postgres: Option<Postgres>,
     /// Of the topics.
     pub kafka: Option<Kafka>,
@@ -83,9 +89,13 @@ impl Stage {
     /// When a server does not start.
     pub async fn with(own: Own, adjust: impl FnOnce(Options, &Names) -> Options) -> Result<Self> {
         let servers = Servers::start(own).await?;
+        let mut institutions = None;
         let town = Town::with(|options, names| {
-            let mut options = adjust(options, names);
+            let [_, second, third] = institutions.insert(institution::of(names));
+            let watching = options.watching(&second.names.namespace).watching(&third.names.namespace);
+            let mut options = adjust(watching, names);
             options.proxied = true;
+            options.extra_args.insert(PORTAL.to_owned(), vec![LOOKUPS.to_owned()]);
             options.database_url = servers.postgres.as_ref().map_or(options.database_url, Postgres::url);
             if let Some(kafka) = &servers.kafka {
                 options.kafka_brokers.clone_from(&kafka.brokers);
@@ -98,14 +108,21 @@ impl Stage {
             options
         })
         .await;
+        let institutions = institutions.context("the town has no names")?;
+        town.apply(&institution::manifests(&institutions, town.platform())).await?;
         town.onboard().await;
         let ledger = Arc::new(Ledger::default());
-        let node = Node::new(&town.world.addresses().node_urls, town.names.clone(), Arc::clone(&ledger))?;
+        let mut nodes = Vec::new();
+        for one in institutions {
+            town.condition_in(&one.names.namespace, "Ready", "True").await;
+            nodes.push(Arc::new(Node::new(&town.world.addresses().node_urls, one, Arc::clone(&ledger))?));
+        }
         let stalls = tokio::spawn({
             let ledger = Arc::clone(&ledger);
             async move { ledger.measure_stalls().await }
         });
-        Ok(Self { town, node: Arc::new(node), ledger, servers, _stalls: AbortOnDropHandle::new(stalls) })
+        let node = Arc::clone(&nodes[0]);
+        Ok(Self { town, node, nodes, ledger, servers, _stalls: AbortOnDropHandle::new(stalls) })
     }
 
     /// People begin to pay.
@@ -113,7 +130,7 @@ impl Stage {
     /// # Errors
     /// When no debts can be made.
     pub async fn load(&self) -> Result<Load> {
-        Load::start(Arc::clone(&self.node), Debts::of(&self.town)?).await
+        Load::start(self.nodes.clone(), Debts::of(&self.town)?, Visitor::of(&self.town)?).await
     }
 
     /// Starts the operator again if it has ended, as Kubernetes would: it does when it could not renew its Lease for 10 s.

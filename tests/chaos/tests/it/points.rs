@@ -19,8 +19,8 @@ async fn death_between_a_commit_and_what_follows_loses_nothing_and_repeats_nothi
         world.restart(point.process).await.unwrap();
     }
     let debts = load.finish().await.unwrap();
-    compare::equal(&stage.town, &stage.ledger).await.unwrap();
-    compare::debts(&stage.town, debts).await.unwrap();
+    compare::equal(&stage).await.unwrap();
+    compare::debts(&stage, &debts).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
