@@ -20,7 +20,7 @@ pub enum Read {
     /// What he must correct, in his words.
     Wrong(Vec<String>),
     /// The check digits do not fit.
-    Doubtful,
+    Doubtful(NoticeNumber),
     /// It can be looked up.
     Asked(NoticeNumber, InstitutionCode),
 }
@@ -31,7 +31,7 @@ pub fn query(uri: &Uri) -> Option<Read> {
     Some(match form.read() {
         Reading::Blank => Read::Blank,
         Reading::Wrong(wrong) => Read::Wrong([wrong.number, wrong.institution].into_iter().flatten().collect()),
-        Reading::Doubtful => Read::Doubtful,
+        Reading::Doubtful(number) => Read::Doubtful(number),
         Reading::Asked(Asked { number, institution }) => Read::Asked(number, institution),
     })
 }

@@ -9,38 +9,38 @@ use fiorino_proto::{positions::v1::InstalmentState, receipts::v1::ApplyOutcome};
 use fiorino_rig::eventually;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Key, Sent};
+use crate::stage::Stage;
 
 /// For what is under way to arrive, once nothing is broken any more: deferred rows are tried again within this time.
 const ARRIVAL: Duration = Duration::from_mins(1);
 
-/// Receipts by id, with what is worth knowing of each row.
-type Rows = Vec<(String, String)>;
+/// Rows by institution and what is its own there, with what is worth knowing of each.
+type Rows = Vec<(Key, String)>;
 
-/// Waits until everything that was answered has arrived, and fails for whatever is missing, too much or twice.
+/// Waits until everything that was answered has arrived, and fails for whatever is missing, too much, twice or somebody else's.
 ///
 /// # Errors
 /// The difference.
-pub async fn equal(town: &Town, ledger: &Ledger) -> Result<()> {
-    eventually(ARRIVAL, async || receipts(town, ledger).await).await?;
-    let complaints = ledger.complaints();
+pub async fn equal(stage: &Stage) -> Result<()> {
+    eventually(ARRIVAL, async || receipts(stage).await).await?;
+    let complaints = stage.ledger.complaints();
     ensure!(complaints.is_empty(), "{} broken promises:\n{}", complaints.len(), complaints.join("\n"));
     Ok(())
 }
 
-/// Each debt that was made is there once.
+/// Each debt that was made is there once, with its institution.
 ///
 /// # Errors
 /// The difference.
-pub async fn debts(town: &Town, made: usize) -> Result<()> {
-    let mut tenant = connect(town, "tenant").await?;
-    let notices: i64 = sqlx::query_scalar(
-        "select count(*) from notice join institution using (institution_id) where fiscal_code = $1",
-    )
-    .bind(&town.names.fiscal_code)
-    .fetch_one(&mut tenant)
-    .await?;
-    ensure!(usize::try_from(notices)? == made, "{notices} notices for {made} debts");
+pub async fn debts(stage: &Stage, made: &BTreeMap<String, usize>) -> Result<()> {
+    let notices = "select fiscal_code, nav, '' from notice join institution using (institution_id)
+                   where fiscal_code = any($1)";
+    let mut found = BTreeMap::<String, usize>::new();
+    for ((institution, _), _) in rows(stage, "tenant", notices).await? {
+        *found.entry(institution).or_default() += 1;
+    }
+    ensure!(found == *made, "notices are {found:?} for debts {made:?}");
     Ok(())
 }
 
@@ -53,85 +53,82 @@ pub async fn config_seq(town: &Town) -> Result<i64> {
     Ok(sqlx::query_scalar("select config_seq from config_head").fetch_one(&mut tenant).await?)
 }
 
-async fn receipts(town: &Town, ledger: &Ledger) -> Result<()> {
-    let sent = ledger.sent();
-    let all: BTreeSet<&String> = sent.keys().collect();
-    let answered = ledger.receipts_answered();
-    ensure!(
-        answered.iter().collect::<BTreeSet<_>>() == all,
-        "{} of {} receipts were answered",
-        answered.len(),
-        all.len()
-    );
+async fn receipts(stage: &Stage) -> Result<()> {
+    let sent = stage.ledger.sent();
+    let waiting: Vec<_> = sent.iter().filter(|(_, sent)| !sent.is_answered()).map(|(key, _)| key).collect();
+    ensure!(waiting.is_empty(), "{} of {} receipts were not answered: {waiting:?}", waiting.len(), sent.len());
 
-    let inbox = rows(town, "node-connector", "select receipt_id, state from receipt_inbox where id_pa = $1").await?;
-    each_once("the inbox", &all, &inbox)?;
+    let inbox = "select id_pa, receipt_id, state from receipt_inbox where id_pa = any($1)";
+    let inbox = rows(stage, "node-connector", inbox).await?;
+    each_once("the inbox", &sent, &inbox)?;
     let waiting: Vec<_> = inbox.iter().filter(|(_, state)| state != "applied").collect();
     ensure!(waiting.is_empty(), "not marked as applied in the inbox: {waiting:?}");
 
-    let applied = rows(
-        town,
-        "tenant",
-        "select receipt_id, outcome::text from receipt join institution using (institution_id) where fiscal_code = $1",
-    )
-    .await?;
-    each_once("tenant", &all, &applied)?;
-    paid_once(town, &sent, &applied).await?;
+    let applied = "select fiscal_code, receipt_id, outcome::text from receipt join institution using (institution_id)
+                   where fiscal_code = any($1)";
+    let applied = rows(stage, "tenant", applied).await?;
+    each_once("tenant", &sent, &applied)?;
+    paid_once(stage, &sent, &applied).await?;
 
-    let reported =
-        rows(town, "reporting", "select receipt_id, notice_number from payment where institution = $1").await?;
-    each_once("reporting", &all, &reported)?;
-    for (receipt_id, notice_number) in &reported {
-        ensure!(sent.get(receipt_id) == Some(notice_number), "{receipt_id} is reported for {notice_number}");
+    let reported = "select institution, receipt_id, concat_ws(' ', issuer, notice_number, amount_cents) from payment
+                    where institution = any($1)";
+    let reported = rows(stage, "reporting", reported).await?;
+    each_once("reporting", &sent, &reported)?;
+    for (key, told) in &reported {
+        let Sent { issuer, notice_number, cents, .. } = &sent[key];
+        ensure!(*told == format!("{issuer} {notice_number} {cents}"), "{key:?} is reported as {told}");
     }
-    let left: i64 =
-        sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut connect(town, "tenant").await?).await?;
+    let mut tenant = connect(&stage.town, "tenant").await?;
+    let left: i64 = sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut tenant).await?;
     ensure!(left == 0, "{left} events wait in the outbox");
     Ok(())
 }
 
-/// Of the receipts of a notice one pays it; whatever else was paid is a case.
-async fn paid_once(town: &Town, sent: &BTreeMap<String, String>, applied: &Rows) -> Result<()> {
-    let pays = (ApplyOutcome::Applied as i32).to_string();
-    let mut payers = BTreeMap::<&String, Vec<&String>>::new();
-    for (receipt_id, outcome) in applied {
-        let notice_number = sent.get(receipt_id).context("a receipt that was never sent")?;
-        let of_notice = payers.entry(notice_number).or_default();
-        of_notice.extend((*outcome == pays).then_some(receipt_id));
+/// Of the receipts of a notice that its issuer gets one pays it, and whatever else was paid is a case; shares pay no notice.
+async fn paid_once(stage: &Stage, sent: &BTreeMap<Key, Sent>, applied: &Rows) -> Result<()> {
+    let [pays, share] = [ApplyOutcome::Applied, ApplyOutcome::Beneficiary].map(|outcome| (outcome as i32).to_string());
+    let mut payers = BTreeMap::<Key, Vec<&String>>::new();
+    for (key, outcome) in applied {
+        let Sent { issuer, notice_number, .. } = &sent[key];
+        if *issuer == key.0 {
+            let of_notice = payers.entry((issuer.clone(), notice_number.clone())).or_default();
+            of_notice.extend((*outcome == pays).then_some(&key.1));
+        } else {
+            ensure!(*outcome == share, "{key:?} is a share, and has outcome {outcome}");
+        }
     }
     let wrong: Vec<_> = payers.iter().filter(|(_, receipts)| receipts.len() != 1).collect();
     ensure!(wrong.is_empty(), "not paid by one receipt: {wrong:?}");
-    let paid = rows(
-        town,
-        "tenant",
-        &format!(
-            "select nav, coalesce(receipt_id, '') from notice join institution using (institution_id)
-             where fiscal_code = $1 and state = {}",
-            InstalmentState::Paid as i32
-        ),
-    )
-    .await?;
-    let paid: BTreeMap<_, _> = paid.into_iter().collect();
-    for (notice_number, receipts) in &payers {
-        ensure!(paid.get(*notice_number) == receipts.first().copied(), "{notice_number} is not paid by {receipts:?}");
+    let paid = format!(
+        "select fiscal_code, nav, coalesce(receipt_id, '') from notice join institution using (institution_id)
+         where fiscal_code = any($1) and state = {}",
+        InstalmentState::Paid as i32
+    );
+    let paid: BTreeMap<_, _> = rows(stage, "tenant", &paid).await?.into_iter().collect();
+    for (notice, receipts) in &payers {
+        ensure!(paid.get(notice) == receipts.first().copied(), "{notice:?} is not paid by {receipts:?}");
     }
     ensure!(paid.len() == payers.len(), "{} notices are paid, {} have receipts", paid.len(), payers.len());
     Ok(())
 }
 
-fn each_once(place: &str, expected: &BTreeSet<&String>, found: &Rows) -> Result<()> {
-    let ids: BTreeSet<&String> = found.iter().map(|(id, _)| id).collect();
-    let missing: Vec<_> = expected.difference(&ids).collect();
-    let strange: Vec<_> = ids.difference(expected).collect();
+fn each_once(place: &str, sent: &BTreeMap<Key, Sent>, found: &Rows) -> Result<()> {
+    let (expected, keys): (BTreeSet<_>, BTreeSet<_>) =
+        (sent.keys().collect(), found.iter().map(|(key, _)| key).collect());
+    let missing: Vec<_> = expected.difference(&keys).collect();
+    let strange: Vec<_> = keys.difference(&expected).collect();
     ensure!(missing.is_empty() && strange.is_empty(), "{place} lacks {missing:?} and has {strange:?} besides");
-    ensure!(ids.len() == found.len(), "{place} has {} rows for {} receipts", found.len(), ids.len());
+    ensure!(keys.len() == found.len(), "{place} has {} rows for {} receipts", found.len(), keys.len());
     Ok(())
 }
 
-async fn rows(town: &Town, service: &str, query: &str) -> Result<Rows> {
-    let mut connection = connect(town, service).await?;
-    let query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(&town.names.fiscal_code);
-    Ok(query.fetch_all(&mut connection).await?)
+/// Three columns of the rows of the stage's institutions.
+async fn rows(stage: &Stage, service: &str, query: &str) -> Result<Rows> {
+    let mut connection = connect(&stage.town, service).await?;
+    let institutions: Vec<_> = stage.nodes.iter().map(|node| node.institution().names.fiscal_code.clone()).collect();
+    let query = sqlx::query_as::<_, (String, String, String)>(sqlx::AssertSqlSafe(query)).bind(institutions);
+    let rows = query.fetch_all(&mut connection).await?;
+    Ok(rows.into_iter().map(|(institution, own, told)| ((institution, own), told)).collect())
 }
 
 async fn connect(town: &Town, service: &str) -> Result<PgConnection> {

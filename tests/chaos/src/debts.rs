@@ -5,53 +5,53 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use fiorino_e2e::town::{PATIENCE, Town, new_position};
 use fiorino_proto::positions::v1::{
-    CreatePositionsRequest, create_outcome::Outcome, positions_client::PositionsClient,
+    CreatePositionsRequest, NewPosition, create_outcome::Outcome, positions_client::PositionsClient,
 };
 use fiorino_rig::Stopwatch;
 use tokio::time::{sleep, timeout};
 use tonic::transport::Endpoint;
 
+use crate::institution::Institution;
+
 /// For one attempt.
 const ATTEMPT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Makes debts of one institution.
+/// Makes debts.
 #[derive(Debug, Clone)]
 pub struct Debts {
     tenant: Endpoint,
-    institution: String,
 }
 
 // === impl Debts ===
 
 impl Debts {
-    /// Of the town's municipality.
+    /// In a town's tenant.
     ///
     /// # Errors
     /// When its certificates cannot be read.
     pub fn of(town: &Town) -> Result<Self> {
-        let tenant = town.endpoint(&town.world.addresses().tenant_grpc, "tenant")?;
-        Ok(Self { tenant, institution: town.names.fiscal_code.clone() })
+        Ok(Self { tenant: town.endpoint(&town.world.addresses().tenant_grpc, "tenant")? })
     }
 
     /// Tries until the debts are there; their notice numbers.
     ///
     /// # Errors
     /// The last one, when a minute was not enough.
-    pub async fn create(&self, references: &[String]) -> Result<Vec<String>> {
+    pub async fn create(&self, institution: &Institution, references: &[String]) -> Result<Vec<String>> {
         let begun = Stopwatch::start();
         loop {
-            match timeout(ATTEMPT, self.attempt(references)).await.map_err(Into::into).flatten() {
+            match timeout(ATTEMPT, self.attempt(institution, references)).await.map_err(Into::into).flatten() {
                 Err(_) if begun.elapsed() < PATIENCE => sleep(RETRY).await,
                 outcome => return outcome,
             }
         }
     }
 
-    async fn attempt(&self, references: &[String]) -> Result<Vec<String>> {
+    async fn attempt(&self, institution: &Institution, references: &[String]) -> Result<Vec<String>> {
         let channel = self.tenant.connect().await?;
-        let positions = references.iter().map(|reference| new_position(reference)).collect();
-        let request = CreatePositionsRequest { institution: self.institution.clone(), positions };
+        let positions = references.iter().map(|reference| position(reference, institution.cents)).collect();
+        let request = CreatePositionsRequest { institution: institution.names.fiscal_code.clone(), positions };
         let outcomes = PositionsClient::new(channel).create_positions(request).await?.into_inner().outcomes;
         let notice = |outcome| match outcome {
             Some(Outcome::Created(created)) => created.notice_numbers.into_iter().next().context("without a notice"),
@@ -60,4 +60,12 @@ impl Debts {
         };
         outcomes.into_iter().map(|outcome| notice(outcome.outcome)).collect()
     }
+}
+
+fn position(reference: &str, cents: i64) -> NewPosition {
+    let mut position = new_position(reference);
+    for instalment in position.options.iter_mut().flat_map(|option| &mut option.instalments) {
+        instalment.amount_cents = cents;
+    }
+    position
 }

@@ -11,11 +11,10 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::stage::Stage;
+use crate::visitor::PORTAL;
 
-/// What replicas of the node-connector are called.
-const REPLICA: &str = "node-connector-";
 /// Processes that are killed and hung.
-const PROCESSES: [&str; 5] = ["tenant", "node-connector-1", "node-connector-2", "reporting", "operator"];
+const PROCESSES: [&str; 6] = ["tenant", "node-connector-1", "node-connector-2", "reporting", PORTAL, "operator"];
 
 /// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +29,8 @@ pub enum Kind {
     CrashDatabase,
     /// Kafka gets SIGKILL.
     KillKafka,
+    /// The Kubernetes API server gets SIGKILL.
+    KillApiServer,
     /// PostgreSQL's volume has no space left.
     FillDisk,
     /// Connections between two parts break, and no new ones come about.
@@ -85,12 +86,13 @@ pub const POINTS: [Point; 7] = [
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Kill,
         Self::Abort,
         Self::Hang,
         Self::CrashDatabase,
         Self::KillKafka,
+        Self::KillApiServer,
         Self::FillDisk,
         Self::Cut,
         Self::Silence,
@@ -102,6 +104,7 @@ impl Kind {
         match self {
             Self::CrashDatabase => stage.servers.postgres.is_some(),
             Self::KillKafka => stage.servers.kafka.is_some(),
+            Self::KillApiServer => stage.servers.kubernetes.is_some(),
             Self::FillDisk => stage.servers.volume.is_some(),
             Self::Kill | Self::Abort | Self::Hang | Self::Cut | Self::Silence | Self::Delay => true,
         }
@@ -120,12 +123,14 @@ impl Fault {
             Kind::Abort => (of(1_500..4_000), Duration::ZERO),
             Kind::Delay => (of(1_000..3_000), of(20..250)),
             Kind::Hang | Kind::Cut | Kind::Silence => (of(500..4_000), Duration::ZERO),
-            Kind::CrashDatabase | Kind::KillKafka | Kind::FillDisk => (of(500..3_000), Duration::ZERO),
+            Kind::CrashDatabase | Kind::KillKafka | Kind::KillApiServer | Kind::FillDisk => {
+                (of(500..3_000), Duration::ZERO)
+            }
         };
         let what = match kind {
             Kind::Kill | Kind::Hang => What::Process(PROCESSES.choose(random).unwrap().to_string()),
             Kind::Abort => What::Point(POINTS.choose(random).unwrap()),
-            Kind::CrashDatabase | Kind::KillKafka | Kind::FillDisk => What::Server,
+            Kind::CrashDatabase | Kind::KillKafka | Kind::KillApiServer | Kind::FillDisk => What::Server,
             Kind::Cut | Kind::Silence | Kind::Delay => {
                 let (from, to) = stage.lines().choose(random).unwrap().clone();
                 let line = match kind {
@@ -144,8 +149,8 @@ impl Fault {
     /// # Errors
     /// When it cannot be broken.
     pub async fn inject(&self, stage: &mut Stage) -> Result<()> {
-        if let Some(replica) = self.replica() {
-            stage.ledger.excuse(replica);
+        if let Some(process) = self.silences() {
+            stage.ledger.excuse(process);
         }
         let world = &mut stage.town.world;
         match (&self.what, self.kind) {
@@ -158,6 +163,7 @@ impl Fault {
             }
             (What::Server, Kind::CrashDatabase) => own(&mut stage.servers.postgres)?.crash().await,
             (What::Server, Kind::KillKafka) => own(&mut stage.servers.kafka)?.process_mut().kill().map(drop),
+            (What::Server, Kind::KillApiServer) => own(&mut stage.servers.kubernetes)?.kill(),
             (What::Server, _) => own(&mut stage.servers.volume)?.fill(),
         }
     }
@@ -175,10 +181,11 @@ impl Fault {
             (What::Between(from, to, _), _) => stage.line(from, to)?.set(Line::Open),
             (What::Server, Kind::CrashDatabase) => own(&mut stage.servers.postgres)?.restart().await?,
             (What::Server, Kind::KillKafka) => own(&mut stage.servers.kafka)?.restart().await?,
+            (What::Server, Kind::KillApiServer) => own(&mut stage.servers.kubernetes)?.restart().await?,
             (What::Server, _) => own(&mut stage.servers.volume)?.free()?,
         }
-        if let Some(replica) = self.replica() {
-            stage.ledger.excuse_no_more(replica);
+        if let Some(process) = self.silences() {
+            stage.ledger.excuse_no_more(process);
         }
         Ok(())
     }
@@ -210,15 +217,14 @@ impl Fault {
         same_process || same_line || self.what == What::Server && other.what == What::Server && self.kind == other.kind
     }
 
-    /// The replica of the node-connector that cannot answer meanwhile.
-    fn replica(&self) -> Option<usize> {
-        let name = match &self.what {
-            What::Process(name) => name,
-            What::Point(point) => point.process,
-            What::Between(from, to, _) if from == "node" => to,
-            What::Between(..) | What::Server => return None,
-        };
-        name.strip_prefix(REPLICA)?.parse::<usize>().ok()?.checked_sub(1)
+    /// The process that cannot answer who asks it meanwhile.
+    fn silences(&self) -> Option<&str> {
+        match &self.what {
+            What::Process(name) => Some(name),
+            What::Point(point) => Some(point.process),
+            What::Between(from, to, _) if from == "node" => Some(to),
+            What::Between(..) | What::Server => None,
+        }
     }
 }
 
@@ -233,6 +239,7 @@ impl fmt::Display for Fault {
             (What::Between(from, to, _), _) => write!(f, "cut {from} -> {to}"),
             (What::Server, Kind::CrashDatabase) => f.write_str("crash PostgreSQL"),
             (What::Server, Kind::KillKafka) => f.write_str("kill Kafka"),
+            (What::Server, Kind::KillApiServer) => f.write_str("kill the API server"),
             (What::Server, _) => f.write_str("fill PostgreSQL's disk"),
         }?;
         write!(f, " for {} ms", self.lasts.as_millis())

@@ -5,16 +5,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fiorino_rig::Stopwatch;
-use fiorino_simulator::judge::Operation;
 
-/// Within which verify and get are answered (ARCHITECTURE.md 5.3).
-const NOTICE_LIMIT: Duration = Duration::from_secs(2);
-/// Within which a receipt is answered: 1.8 s, and what judging an unknown addressee may take beyond.
-const RECEIPT_LIMIT: Duration = Duration::from_millis(2_500);
+/// Within which everything is answered: the node's KPI, and the portal's promise (ARCHITECTURE.md 5.1, 5.3).
+const LIMIT: Duration = Duration::from_secs(2);
 /// How often it is measured whether this machine pauses.
 const LOOK: Duration = Duration::from_millis(50);
 /// A longer pause is no answer's fault.
 const STALL: Duration = Duration::from_millis(20);
+
+/// What was asked, of those who have to answer in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Verify or get.
+    Notice,
+    /// A receipt was sent.
+    Receipt,
+    /// A visitor of the portal looked a notice up.
+    Page,
+}
 
 /// Everything that was sent and answered; shared by all senders.
 #[derive(Debug)]
@@ -23,11 +31,14 @@ pub struct Ledger {
     book: Mutex<Book>,
 }
 
+/// Fiscal code of the institution addressed, and what is its own: a receipt's id or a notice's number.
+pub type Key = (String, String);
+
 #[derive(Debug, Default)]
 struct Book {
-    receipts: BTreeMap<String, Sent>,
-    /// Notices that the node was told to be paid.
-    paid: BTreeSet<String>,
+    receipts: BTreeMap<Key, Sent>,
+    /// Notices that somebody was told to be paid.
+    paid: BTreeSet<Key>,
     late: Vec<Late>,
     broken: Vec<String>,
     excuses: Vec<Excuse>,
@@ -35,25 +46,31 @@ struct Book {
     figures: Figures,
 }
 
-#[derive(Debug)]
-struct Sent {
-    notice_number: String,
+/// A receipt that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Fiscal code of who asked for the payment; another one than the addressee: this is the addressee's share.
+    pub issuer: String,
+    /// Of the issuer.
+    pub notice_number: String,
+    /// What the addressee is paid.
+    pub cents: i64,
     attempts: u32,
     answered: bool,
 }
 
 #[derive(Debug)]
 struct Late {
-    operation: Operation,
-    replica: usize,
+    asked: Asked,
+    by: String,
     begun: Duration,
     ended: Duration,
 }
 
-/// A replica that was itself killed, hung or cut off from the node: no answer can come from there.
+/// A process that was itself killed, hung or cut off from who asks: no answer can come from there.
 #[derive(Debug)]
 struct Excuse {
-    replica: usize,
+    process: String,
     begun: Duration,
     ended: Option<Duration>,
 }
@@ -71,12 +88,18 @@ pub struct Figures {
     pub notices: usize,
     /// Of these, by `PAA_SYSTEM_ERROR`.
     pub system_errors: usize,
+    /// Pages of the portal that told a notice, or to come again.
+    pub pages: usize,
+    /// Of these, by 503.
+    pub pages_later: usize,
     /// Calls without an answer.
     pub unanswered: usize,
-    /// The slowest answer of verify or get, in milliseconds.
+    /// The slowest answer of verify or get, in milliseconds; a late one of a process that was itself away does not count.
     pub slowest_notice_ms: u128,
-    /// The slowest answer to a receipt, in milliseconds.
+    /// The same to a receipt.
     pub slowest_receipt_ms: u128,
+    /// The same of the portal.
+    pub slowest_page_ms: u128,
 }
 
 // === impl Ledger ===
@@ -88,34 +111,37 @@ impl Ledger {
     }
 
     /// A receipt is about to be sent, perhaps again; tells how often it was before.
-    pub fn sending(&self, receipt_id: &str, notice_number: &str) -> u32 {
+    pub fn sending(&self, key: &Key, issuer: &str, notice_number: &str, cents: i64) -> u32 {
         let mut book = self.book();
-        let new = || Sent { notice_number: notice_number.to_owned(), attempts: 0, answered: false };
-        let sent = book.receipts.entry(receipt_id.to_owned()).or_insert_with(new);
+        let new = || {
+            let (issuer, notice_number) = (issuer.to_owned(), notice_number.to_owned());
+            Sent { issuer, notice_number, cents, attempts: 0, answered: false }
+        };
+        let sent = book.receipts.entry(key.clone()).or_insert_with(new);
         sent.attempts += 1;
         sent.attempts - 1
     }
 
     /// It had its final answer.
-    pub fn answered(&self, receipt_id: &str, duplicate: bool) {
+    pub fn answered(&self, key: &Key, duplicate: bool) {
         let mut book = self.book();
         book.figures.receipts += 1;
         book.figures.duplicates += usize::from(duplicate);
-        if let Some(sent) = book.receipts.get_mut(receipt_id) {
+        if let Some(sent) = book.receipts.get_mut(key) {
             sent.answered = true;
         }
     }
 
-    /// An answer of a station came, to a call of these moments.
-    pub fn timed(&self, operation: Operation, replica: usize, begun: Duration, ended: Duration) {
+    /// An answer of a process came.
+    pub fn timed(&self, asked: Asked, by: &str, begun: Duration, ended: Duration) {
         let took = ended.saturating_sub(begun);
         let mut book = self.book();
-        let notice = is_notice(operation);
-        let slowest = if notice { &mut book.figures.slowest_notice_ms } else { &mut book.figures.slowest_receipt_ms };
-        *slowest = (*slowest).max(took.as_millis());
-        book.figures.notices += usize::from(notice);
-        if took > limit(operation) {
-            book.late.push(Late { operation, replica, begun, ended });
+        book.figures.notices += usize::from(asked == Asked::Notice);
+        book.figures.pages += usize::from(asked == Asked::Page);
+        if took > LIMIT {
+            book.late.push(Late { asked, by: by.to_owned(), begun, ended });
+        } else {
+            book.figures.took(asked, took);
         }
     }
 
@@ -134,14 +160,19 @@ impl Ledger {
         self.book().figures.system_errors += 1;
     }
 
-    /// The node was told that a notice is paid.
-    pub fn told_paid(&self, notice_number: &str) {
-        self.book().paid.insert(notice_number.to_owned());
+    /// A visitor of the portal was told to come again.
+    pub fn page_later(&self) {
+        self.book().figures.pages_later += 1;
+    }
+
+    /// The node, or a visitor, was told that a notice is paid.
+    pub fn told_paid(&self, notice: &Key) {
+        self.book().paid.insert(notice.clone());
     }
 
     /// Whether it was.
-    pub fn was_told_paid(&self, notice_number: &str) -> bool {
-        self.book().paid.contains(notice_number)
+    pub fn was_told_paid(&self, notice: &Key) -> bool {
+        self.book().paid.contains(notice)
     }
 
     /// A promise was broken.
@@ -149,42 +180,40 @@ impl Ledger {
         self.book().broken.push(what);
     }
 
-    /// From now on a replica cannot answer.
-    pub fn excuse(&self, replica: usize) {
-        self.book().excuses.push(Excuse { replica, begun: self.now(), ended: None });
+    /// From now on a process cannot answer.
+    pub fn excuse(&self, process: &str) {
+        self.book().excuses.push(Excuse { process: process.to_owned(), begun: self.now(), ended: None });
     }
 
     /// From now on it can.
-    pub fn excuse_no_more(&self, replica: usize) {
+    pub fn excuse_no_more(&self, process: &str) {
         let mut book = self.book();
-        for excuse in book.excuses.iter_mut().filter(|excuse| excuse.replica == replica && excuse.ended.is_none()) {
+        for excuse in book.excuses.iter_mut().filter(|excuse| excuse.process == process && excuse.ended.is_none()) {
             excuse.ended = Some(self.now());
         }
     }
 
     /// Counts so far.
     pub fn figures(&self) -> Figures {
-        self.book().figures
-    }
-
-    /// Receipts sent, with their notice.
-    pub fn sent(&self) -> BTreeMap<String, String> {
         let book = self.book();
-        book.receipts.iter().map(|(id, sent)| (id.clone(), sent.notice_number.clone())).collect()
+        let mut figures = book.figures;
+        for late in book.late.iter().filter(|late| !book.was_away(late)) {
+            figures.took(late.asked, late.took());
+        }
+        figures
     }
 
-    /// Receipts that had their final answer.
-    pub fn receipts_answered(&self) -> BTreeSet<String> {
-        let book = self.book();
-        book.receipts.iter().filter(|(_, sent)| sent.answered).map(|(id, _)| id.clone()).collect()
+    /// Receipts sent.
+    pub fn sent(&self) -> BTreeMap<Key, Sent> {
+        self.book().receipts.clone()
     }
 
-    /// Promises that were broken; answers that were late for no reason of their replica or of this machine among them.
+    /// Promises that were broken; answers that were late for no reason of their process or of this machine among them.
     pub fn complaints(&self) -> Vec<String> {
         let book = self.book();
         let late = book.late.iter().filter(|late| !book.excused(late)).map(|late| {
             let took = late.took().as_millis();
-            format!("{:?} was answered by replica {} after {took} ms", late.operation, late.replica + 1)
+            format!("{:?} was answered by {} after {took} ms", late.asked, late.by)
         });
         book.broken.iter().cloned().chain(late).collect()
     }
@@ -207,6 +236,47 @@ impl Ledger {
     }
 }
 
+// === impl Figures ===
+
+impl Figures {
+    fn took(&mut self, asked: Asked, took: Duration) {
+        let slowest = match asked {
+            Asked::Notice => &mut self.slowest_notice_ms,
+            Asked::Receipt => &mut self.slowest_receipt_ms,
+            Asked::Page => &mut self.slowest_page_ms,
+        };
+        *slowest = (*slowest).max(took.as_millis());
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// Whether it had its final answer.
+    pub const fn is_answered(&self) -> bool {
+        self.answered
+    }
+}
+
+// === impl Book ===
+
+impl Book {
+    fn was_away(&self, late: &Late) -> bool {
+        self.excuses.iter().any(|excuse| {
+            excuse.process == late.by
+                && excuse.begun < late.ended
+                && excuse.ended.is_none_or(|ended| ended > late.begun)
+        })
+    }
+
+    fn excused(&self, late: &Late) -> bool {
+        let stalled: Duration = (self.stalls.iter())
+            .map(|(begun, ended)| (*ended).min(late.ended).saturating_sub((*begun).max(late.begun)))
+            .sum();
+        self.was_away(late) || late.took() <= LIMIT + stalled
+    }
+}
+
 impl Default for Ledger {
     fn default() -> Self {
         Self { opened: Stopwatch::start(), book: Mutex::default() }
@@ -221,30 +291,6 @@ impl Late {
     }
 }
 
-// === impl Book ===
-
-impl Book {
-    fn excused(&self, late: &Late) -> bool {
-        let away = self.excuses.iter().any(|excuse| {
-            excuse.replica == late.replica
-                && excuse.begun < late.ended
-                && excuse.ended.is_none_or(|ended| ended > late.begun)
-        });
-        let stalled: Duration = (self.stalls.iter())
-            .map(|(begun, ended)| (*ended).min(late.ended).saturating_sub((*begun).max(late.begun)))
-            .sum();
-        away || late.took() <= limit(late.operation) + stalled
-    }
-}
-
-const fn is_notice(operation: Operation) -> bool {
-    matches!(operation, Operation::Verify | Operation::GetPayment | Operation::GetPaymentV2)
-}
-
-const fn limit(operation: Operation) -> Duration {
-    if is_notice(operation) { NOTICE_LIMIT } else { RECEIPT_LIMIT }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,39 +298,40 @@ mod tests {
     const LATE: Duration = Duration::from_millis(2_100);
 
     #[test]
-    fn a_late_answer_is_told_unless_its_replica_was_away() {
+    fn a_late_answer_is_told_unless_its_process_was_away() {
         let ledger = Ledger::default();
-        ledger.excuse(0);
-        ledger.excuse_no_more(0);
+        ledger.excuse("one");
+        ledger.excuse_no_more("one");
         let begun = ledger.now();
-        ledger.excuse(1);
-        ledger.timed(Operation::Verify, 0, begun, begun + NOTICE_LIMIT);
-        ledger.timed(Operation::Verify, 1, begun, begun + LATE);
-        ledger.timed(Operation::SendRtV2, 0, begun, begun + LATE);
+        ledger.excuse("other");
+        ledger.timed(Asked::Notice, "one", begun, begun + LIMIT);
+        ledger.timed(Asked::Notice, "other", begun, begun + LATE);
+        ledger.timed(Asked::Receipt, "other", begun, begun + LATE);
         assert_eq!(ledger.complaints(), Vec::<String>::new());
-        ledger.timed(Operation::Verify, 0, begun, begun + LATE);
-        assert_eq!(ledger.complaints(), ["Verify was answered by replica 1 after 2100 ms"]);
+        ledger.timed(Asked::Receipt, "one", begun, begun + LATE);
+        assert_eq!(ledger.complaints(), ["Receipt was answered by one after 2100 ms"]);
     }
 
     #[test]
     fn a_pause_of_the_machine_is_nobodys_fault() {
         let ledger = Ledger::default();
         let begun = ledger.now();
-        ledger.timed(Operation::Verify, 0, begun, begun + LATE);
+        ledger.timed(Asked::Page, "one", begun, begun + LATE);
         ledger.book().stalls.push((begun + LATE, begun + LATE * 2));
         assert_eq!(ledger.complaints().len(), 1, "a pause after it");
-        ledger.book().stalls.push((begun + NOTICE_LIMIT / 2, begun + NOTICE_LIMIT));
+        ledger.book().stalls.push((begun + LIMIT / 2, begun + LIMIT));
         assert_eq!(ledger.complaints(), Vec::<String>::new());
     }
 
     #[test]
     fn receipts_are_counted_once() {
         let ledger = Ledger::default();
-        assert_eq!(ledger.sending("r", "n"), 0);
-        assert_eq!(ledger.sending("r", "n"), 1);
-        assert!(ledger.receipts_answered().is_empty());
-        ledger.answered("r", true);
+        let key = |institution: &str| (institution.to_owned(), "r".to_owned());
+        assert_eq!(ledger.sending(&key("a"), "a", "n", 100), 0);
+        assert_eq!(ledger.sending(&key("a"), "a", "n", 100), 1);
+        assert_eq!(ledger.sending(&key("b"), "a", "n", 5), 0, "the same receipt for another institution is another");
+        ledger.answered(&key("a"), true);
         assert_eq!((ledger.figures().receipts, ledger.figures().duplicates), (1, 1));
-        assert_eq!(ledger.receipts_answered().len(), ledger.sent().len());
+        assert_eq!(ledger.sent().values().map(Sent::is_answered).collect::<Vec<_>>(), [true, false]);
     }
 }

@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use fiorino_e2e::town::Names;
 use fiorino_simulator::judge::{Operation, Verdict, tree::Element};
 use fiorino_simulator::messages::{self, Addressing, GetPaymentExtras, ReceiptFacts};
 use fiorino_simulator::registry::Station;
 use fiorino_simulator::station::StationClient;
 use tokio::time::sleep;
 
-use crate::ledger::Ledger;
+use crate::institution::Institution;
+use crate::ledger::{Asked, Key, Ledger};
 
 /// Between attempts to have a receipt answered: an hour at the real node.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// What replicas of the node-connector are called, before their number.
+const REPLICA: &str = "node-connector-";
 
 /// An answer.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub enum Told {
 pub struct Receipt {
     /// Payment token.
     pub id: String,
+    /// Fiscal code of who asked for the payment.
+    pub issuer: String,
     /// 18 digits.
     pub notice_number: String,
     /// What the station answered at activation.
@@ -47,7 +52,7 @@ pub struct Receipt {
 pub struct Node {
     client: StationClient,
     replicas: Vec<Station>,
-    names: Names,
+    institution: Institution,
     ledger: Arc<Ledger>,
 }
 
@@ -58,7 +63,8 @@ impl Node {
     ///
     /// # Errors
     /// When there can be no HTTP client.
-    pub fn new(urls: &[String], names: Names, ledger: Arc<Ledger>) -> Result<Self> {
+    pub fn new(urls: &[String], institution: Institution, ledger: Arc<Ledger>) -> Result<Self> {
+        let names = &institution.names;
         let station = |url: &String| Station {
             station_id: names.station.clone(),
             broker_fiscal_code: names.broker.clone(),
@@ -69,7 +75,7 @@ impl Node {
         Ok(Self {
             client: StationClient::new(&fiorino_simulator::Options::default())?,
             replicas: urls.iter().map(station).collect(),
-            names,
+            institution,
             ledger,
         })
     }
@@ -79,6 +85,16 @@ impl Node {
         &self.ledger
     }
 
+    /// Who is called.
+    pub fn institution(&self) -> &Institution {
+        &self.institution
+    }
+
+    /// What is the institution's own.
+    pub fn key(&self, own: &str) -> Key {
+        (self.institution.names.fiscal_code.clone(), own.to_owned())
+    }
+
     /// Number of replicas.
     pub fn replicas(&self) -> usize {
         self.replicas.len()
@@ -86,7 +102,12 @@ impl Node {
 
     /// `paVerifyPaymentNotice`.
     pub async fn verify(&self, replica: usize, notice_number: &str) -> Told {
-        self.call(replica, Operation::Verify, messages::verify(self.addressing(), notice_number)).await
+        let told = self.call(replica, Operation::Verify, messages::verify(self.addressing(), notice_number)).await;
+        if let Told::Ok(answer) = &told {
+            let asked = answer.text_at(&["paymentList", "paymentOptionDescription", "amount"]);
+            self.expect(asked, &euros(self.institution.cents));
+        }
+        told
     }
 
     /// `paGetPaymentV2`.
@@ -94,16 +115,27 @@ impl Node {
         let operation = Operation::GetPaymentV2;
         let extras = GetPaymentExtras::default();
         let request = messages::get_payment(operation, self.addressing(), notice_number, extras);
-        self.call(replica, operation, request).await
+        let told = self.call(replica, operation, request).await;
+        if let Told::Ok(answer) = &told {
+            let own = ["data", "transferList", "transfer"];
+            let found = |field| answer.text_at(&[&own[..], &[field]].concat());
+            let names = &self.institution.names;
+            self.expect(answer.text_at(&["data", "paymentAmount"]), &euros(self.institution.cents));
+            self.expect(found("fiscalCodePA"), &names.fiscal_code);
+            self.expect(found("IBAN"), &names.iban);
+        }
+        told
     }
 
     /// `paSendRTV2`, once.
     pub async fn send(&self, replica: usize, receipt: &Receipt) -> Told {
-        let before = self.ledger.sending(&receipt.id, &receipt.notice_number);
-        let told = self.call(replica, Operation::SendRtV2, self.receipt(receipt)).await;
+        let key = self.key(&receipt.id);
+        let cents = receipt.cents_of(&key.0);
+        let before = self.ledger.sending(&key, &receipt.issuer, &receipt.notice_number, cents);
+        let told = self.call(replica, Operation::SendRtV2, self.write(receipt)).await;
         match &told {
-            Told::Ok(_) => self.ledger.answered(&receipt.id, false),
-            Told::Ko(code) if code == "PAA_RECEIPT_DUPLICATA" && before > 0 => self.ledger.answered(&receipt.id, true),
+            Told::Ok(_) => self.ledger.answered(&key, false),
+            Told::Ko(code) if code == "PAA_RECEIPT_DUPLICATA" && before > 0 => self.ledger.answered(&key, true),
             Told::Ko(code) => self.ledger.broken(format!("receipt {} was refused with {code}", receipt.id)),
             Told::Later => self.ledger.later(),
             Told::Malformed | Told::Nothing => {}
@@ -137,17 +169,32 @@ impl Node {
         }
     }
 
+    /// A payment of a notice under a token of its own.
+    pub fn receipt(&self, notice_number: &str, payment: &Arc<Element>) -> Receipt {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let issuer = self.institution.names.fiscal_code.clone();
+        Receipt { id, issuer, notice_number: notice_number.to_owned(), payment: Arc::clone(payment) }
+    }
+
     /// Any replica.
     pub fn any(&self) -> usize {
         rand::random_range(0..self.replicas.len())
     }
 
     fn addressing(&self) -> Addressing<'_> {
-        let Names { fiscal_code, broker, station, .. } = &self.names;
-        Addressing { institution: fiscal_code, broker, station }
+        let names = &self.institution.names;
+        Addressing { institution: &names.fiscal_code, broker: &names.broker, station: &names.station }
     }
 
-    fn receipt(&self, receipt: &Receipt) -> String {
+    /// What an answer tells must be the institution's own.
+    fn expect(&self, told: Option<&str>, own: &str) {
+        if told != Some(own) {
+            let name = self.institution.legal_name;
+            self.ledger.broken(format!("an answer of {name} tells {told:?} instead of {own}"));
+        }
+    }
+
+    fn write(&self, receipt: &Receipt) -> String {
         let facts = ReceiptFacts {
             receipt_id: receipt.id.clone(),
             notice_number: receipt.notice_number.clone(),
@@ -156,15 +203,16 @@ impl Node {
             paid_at: jiff::civil::datetime(2026, 6, 16, 10, 15, 30, 0),
             payment_note: None,
         };
-        let (to, issuer) = (self.addressing(), &self.names.fiscal_code);
-        messages::send_receipt(Operation::SendRtV2, to, issuer, "Comune di Roccafiorina", &receipt.payment, &facts)
+        let (to, company) = (self.addressing(), self.institution.legal_name);
+        messages::send_receipt(Operation::SendRtV2, to, &receipt.issuer, company, &receipt.payment, &facts)
     }
 
     async fn call(&self, replica: usize, operation: Operation, request: String) -> Told {
         let begun = self.ledger.now();
         let verdict = self.client.call(&self.replicas[replica], operation, request).await.result;
         if verdict.is_ok() {
-            self.ledger.timed(operation, replica, begun, self.ledger.now());
+            let asked = if operation == Operation::SendRtV2 { Asked::Receipt } else { Asked::Notice };
+            self.ledger.timed(asked, &format!("{REPLICA}{}", replica + 1), begun, self.ledger.now());
         }
         match verdict {
             Ok(Verdict::Ok(answer)) => Told::Ok(answer),
@@ -195,9 +243,29 @@ impl Node {
 // === impl Receipt ===
 
 impl Receipt {
-    /// A payment of a notice under a token of its own.
-    pub fn new(notice_number: &str, payment: &Arc<Element>) -> Self {
-        let id = uuid::Uuid::new_v4().simple().to_string();
-        Self { id, notice_number: notice_number.to_owned(), payment: Arc::clone(payment) }
+    /// Whether an institution is paid by it, as the issuer or by a share.
+    pub fn pays(&self, fiscal_code: &str) -> bool {
+        self.transfers().any(|transfer| transfer.text_of("fiscalCodePA") == Some(fiscal_code))
     }
+
+    /// What reporting tells of an institution: the issuer's payment is the whole, anybody else's is his transfers.
+    fn cents_of(&self, fiscal_code: &str) -> i64 {
+        let whole = fiscal_code == self.issuer;
+        let own = self.transfers().filter(|transfer| whole || transfer.text_of("fiscalCodePA") == Some(fiscal_code));
+        own.map(|transfer| cents(transfer.text_of("transferAmount").unwrap_or_default())).sum()
+    }
+
+    fn transfers(&self) -> impl Iterator<Item = &Element> {
+        self.payment.child("transferList").into_iter().flat_map(|list| &list.children)
+    }
+}
+
+/// As the node writes it.
+fn euros(cents: i64) -> String {
+    format!("{}.{:02}", cents / 100, cents % 100)
+}
+
+/// Of euros with two decimals; the simulator's judge has seen to it that they are.
+fn cents(euros: &str) -> i64 {
+    euros.replace('.', "").parse().unwrap_or_default()
 }

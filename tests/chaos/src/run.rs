@@ -53,10 +53,11 @@ pub async fn run(stage: &mut Stage, seed: u64, length: Length, tell: impl Fn(&st
     let load = stage.load().await?;
     let faults = faults(stage, &mut random, length, begun, &tell).await?;
     tell("everything is mended");
+    stage.reconfigure().await?;
     let debts = load.finish().await?;
-    compare::equal(&stage.town, &stage.ledger).await?;
-    compare::debts(&stage.town, debts).await?;
-    Ok(Report { faults, debts, figures: stage.ledger.figures(), took: begun.elapsed() })
+    compare::equal(stage).await?;
+    compare::debts(stage, &debts).await?;
+    Ok(Report { faults, debts: debts.values().sum(), figures: stage.ledger.figures(), took: begun.elapsed() })
 }
 
 async fn faults(
@@ -92,6 +93,7 @@ async fn faults(
         for fault in &together {
             fault.mend(stage).await.with_context(|| format!("failed to mend: {fault}"))?;
         }
+        stage.revive_operator()?;
         all.extend(together);
         sleep(Duration::from_millis(random.random_range(PAUSE_MS))).await;
     }
@@ -99,7 +101,8 @@ async fn faults(
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { receipts, duplicates, later, notices, system_errors, unanswered, .. } = self.figures;
+        let Figures { receipts, duplicates, later, notices, system_errors, pages, pages_later, unanswered, .. } =
+            self.figures;
         writeln!(f, "time                       {} s", self.took.as_secs())?;
         writeln!(f, "faults                     {}", self.faults.len())?;
         for kind in Kind::ALL {
@@ -112,8 +115,11 @@ impl fmt::Display for Report {
         writeln!(f, "receipts told to come back {later}")?;
         writeln!(f, "verify and get answered    {notices}")?;
         writeln!(f, "  of these PAA_SYSTEM_ERROR {system_errors}")?;
+        writeln!(f, "pages of the portal        {pages}")?;
+        writeln!(f, "  of these 503             {pages_later}")?;
         writeln!(f, "calls without an answer    {unanswered}")?;
         writeln!(f, "slowest verify or get      {} ms", self.figures.slowest_notice_ms)?;
-        write!(f, "slowest receipt            {} ms", self.figures.slowest_receipt_ms)
+        writeln!(f, "slowest receipt            {} ms", self.figures.slowest_receipt_ms)?;
+        write!(f, "slowest page               {} ms", self.figures.slowest_page_ms)
     }
 }

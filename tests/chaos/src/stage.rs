@@ -3,22 +3,27 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use fiorino_e2e::town::{Names, Town};
+use fiorino_e2e::town::{Names, PATIENCE, Town};
 use fiorino_rig::proxy::Proxy;
 use fiorino_rig::servers::{Kafka, Listener, Mode, Postgres, Volume};
-use fiorino_rig::{Process, free_port, postgres_bin, variable};
+use fiorino_rig::{Kubernetes, Process, eventually, free_port, kubernetes_bin, postgres_bin, variable};
 use fiorino_world::Options;
 use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::debts::Debts;
+use crate::institution;
 use crate::ledger::Ledger;
 use crate::load::Load;
 use crate::node::Node;
+use crate::visitor::{PORTAL, Visitor};
 
+/// So that one visitor of the portal may look as often as he likes.
+const LOOKUPS: &str = "--lookups-per-minute=60000";
 /// Services that talk to Kafka.
 const OF_KAFKA: [&str; 2] = ["tenant", "reporting"];
 
@@ -31,15 +36,19 @@ pub struct Own {
     pub volume_mb: Option<u32>,
     /// A Kafka, which each service reaches by a proxy.
     pub kafka: bool,
+    /// A Kubernetes API server.
+    pub kubernetes: bool,
 }
 
-/// A payable town and its servers. Fields are dropped in this order.
+/// Three institutions of one station, all payable, and their servers. Fields are dropped in this order.
 #[derive(Debug)]
 pub struct Stage {
     /// The processes.
     pub town: Town,
-    /// The node, whose calls are noted.
+    /// The node, whose calls are noted, as the municipality's station knows it.
     pub node: Arc<Node>,
+    /// The same for each institution, the municipality first.
+    pub nodes: Vec<Arc<Node>>,
     /// What it was answered.
     pub ledger: Arc<Ledger>,
     /// The servers of its own.
@@ -50,10 +59,12 @@ pub struct Stage {
 /// Servers of a stage's own.
 #[derive(Debug)]
 pub struct Servers {
-    /// Of the three databases.
+    /// Of the databases.
     pub postgres: Option<Postgres>,
     /// Of the topics.
     pub kafka: Option<Kafka>,
+    /// Of the manifests.
+    pub kubernetes: Option<Kubernetes>,
     /// Of PostgreSQL's data.
     pub volume: Option<Volume>,
     /// To Kafka, by service.
@@ -78,26 +89,40 @@ impl Stage {
     /// When a server does not start.
     pub async fn with(own: Own, adjust: impl FnOnce(Options, &Names) -> Options) -> Result<Self> {
         let servers = Servers::start(own).await?;
+        let mut institutions = None;
         let town = Town::with(|options, names| {
-            let mut options = adjust(options, names);
+            let [_, second, third] = institutions.insert(institution::of(names));
+            let watching = options.watching(&second.names.namespace).watching(&third.names.namespace);
+            let mut options = adjust(watching, names);
             options.proxied = true;
+            options.extra_args.insert(PORTAL.to_owned(), vec![LOOKUPS.to_owned()]);
             options.database_url = servers.postgres.as_ref().map_or(options.database_url, Postgres::url);
             if let Some(kafka) = &servers.kafka {
                 options.kafka_brokers.clone_from(&kafka.brokers);
+            }
+            if let Some(kubernetes) = &servers.kubernetes {
+                options.kubeconfig.clone_from(&kubernetes.kubeconfig);
             }
             let ways = servers.kafka_lines.iter().map(|(name, proxy)| (name.clone(), proxy.address().to_string()));
             options.kafka_ways = ways.collect();
             options
         })
         .await;
+        let institutions = institutions.context("the town has no names")?;
+        town.apply(&institution::manifests(&institutions, town.platform())).await?;
         town.onboard().await;
         let ledger = Arc::new(Ledger::default());
-        let node = Node::new(&town.world.addresses().node_urls, town.names.clone(), Arc::clone(&ledger))?;
+        let mut nodes = Vec::new();
+        for one in institutions {
+            town.condition_in(&one.names.namespace, "Ready", "True").await;
+            nodes.push(Arc::new(Node::new(&town.world.addresses().node_urls, one, Arc::clone(&ledger))?));
+        }
         let stalls = tokio::spawn({
             let ledger = Arc::clone(&ledger);
             async move { ledger.measure_stalls().await }
         });
-        Ok(Self { town, node: Arc::new(node), ledger, servers, _stalls: AbortOnDropHandle::new(stalls) })
+        let node = Arc::clone(&nodes[0]);
+        Ok(Self { town, node, nodes, ledger, servers, _stalls: AbortOnDropHandle::new(stalls) })
     }
 
     /// People begin to pay.
@@ -105,7 +130,34 @@ impl Stage {
     /// # Errors
     /// When no debts can be made.
     pub async fn load(&self) -> Result<Load> {
-        Load::start(Arc::clone(&self.node), Debts::of(&self.town)?).await
+        Load::start(self.nodes.clone(), Debts::of(&self.town)?, Visitor::of(&self.town)?).await
+    }
+
+    /// Starts the operator again if it has ended, as Kubernetes would: it does when it could not renew its Lease for 10 s.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn revive_operator(&mut self) -> Result<()> {
+        let world = &mut self.town.world;
+        match world.process("operator")?.exited()? {
+            Some(_) => world.respawn("operator", &[]),
+            None => Ok(()),
+        }
+    }
+
+    /// Changes the municipality's manifest and waits until every service has it: the operator works, whatever it went through.
+    ///
+    /// # Errors
+    /// What `kubectl` complains about, and what is not ready.
+    pub async fn reconfigure(&mut self) -> Result<()> {
+        let manifest = self.town.names.town_manifest(self.town.platform(), "Comune di Roccafiorina Terme");
+        // An API server that has just come back may not know its own definitions yet.
+        eventually(PATIENCE, async || self.town.apply(&manifest).await).await?;
+        let settled = eventually(PATIENCE, async || {
+            self.revive_operator()?;
+            self.town.as_settled().await
+        });
+        settled.await.context("a changed manifest does not become Ready").map(drop)
     }
 
     /// Who talks to whom by way of a proxy.
@@ -137,6 +189,9 @@ impl Drop for Stage {
         if let Some(kafka) = &mut self.servers.kafka {
             drop(kafka.process_mut().kill());
         }
+        if let Some(kubernetes) = &mut self.servers.kubernetes {
+            drop(kubernetes.kill());
+        }
     }
 }
 
@@ -147,26 +202,47 @@ impl Servers {
         // Open to be traversed: PostgreSQL runs as another user.
         let open = std::fs::Permissions::from_mode(0o711);
         let dir = tempfile::Builder::new().prefix("fiorino-chaos-").permissions(open).tempdir()?;
-        let (mut volume, mut postgres, mut kafka, mut kafka_lines) = (None, None, None, BTreeMap::new());
-        if let Some(size_mb) = own.volume_mb {
-            volume = Some(Volume::mount(&dir.path().join("volume"), size_mb).await?);
-        }
-        if own.postgres {
-            let bin = postgres_bin().context("PostgreSQL is not installed")?;
-            let dir = dir.path().join("postgres");
-            postgres = Some(Postgres::start_on(&bin, dir, Mode::Durable, volume.as_ref()).await?);
-        }
-        if own.kafka {
-            let jars = variable("FIORINO_TEST_KAFKA_JARS").context("no jars of Kafka: run `cargo xtask test`")?;
-            let mut listeners = Vec::new();
-            for service in OF_KAFKA {
-                let port = free_port()?;
-                let proxy = Proxy::before(SocketAddr::from(([127, 0, 0, 1], port))).await?;
-                listeners.push(Listener { port, advertised: proxy.address().port() });
-                kafka_lines.insert(service.to_owned(), proxy);
-            }
-            kafka = Some(Kafka::start(jars.as_ref(), dir.path().join("kafka"), &listeners).await?);
-        }
-        Ok(Self { postgres, kafka, volume, kafka_lines, _dir: dir })
+        let volume = match own.volume_mb {
+            Some(size_mb) => Some(Volume::mount(&dir.path().join("volume"), size_mb).await?),
+            None => None,
+        };
+        let ((kafka, kafka_lines), postgres, kubernetes) = tokio::try_join!(
+            kafka(own.kafka, dir.path()),
+            postgres(own.postgres, dir.path(), volume.as_ref()),
+            kubernetes(own.kubernetes, dir.path()),
+        )?;
+        Ok(Self { postgres, kafka, kubernetes, volume, kafka_lines, _dir: dir })
     }
+}
+
+async fn postgres(own: bool, dir: &Path, volume: Option<&Volume>) -> Result<Option<Postgres>> {
+    if !own {
+        return Ok(None);
+    }
+    let bin = postgres_bin().context("PostgreSQL is not installed")?;
+    Postgres::start_on(&bin, dir.join("postgres"), Mode::Durable, volume).await.map(Some)
+}
+
+async fn kafka(own: bool, dir: &Path) -> Result<(Option<Kafka>, BTreeMap<String, Proxy>)> {
+    let mut lines = BTreeMap::new();
+    if !own {
+        return Ok((None, lines));
+    }
+    let jars = variable("FIORINO_TEST_KAFKA_JARS").context("no jars of Kafka: run `cargo xtask test`")?;
+    let mut listeners = Vec::new();
+    for service in OF_KAFKA {
+        let port = free_port()?;
+        let proxy = Proxy::before(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+        listeners.push(Listener { port, advertised: proxy.address().port() });
+        lines.insert(service.to_owned(), proxy);
+    }
+    Ok((Some(Kafka::start(jars.as_ref(), dir.join("kafka"), &listeners).await?), lines))
+}
+
+async fn kubernetes(own: bool, dir: &Path) -> Result<Option<Kubernetes>> {
+    if !own {
+        return Ok(None);
+    }
+    // A process that is killed loses nothing that the kernel has: no fsync is needed.
+    Kubernetes::start(&kubernetes_bin()?, dir.join("kubernetes"), false).await.map(Some)
 }

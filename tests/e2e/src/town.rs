@@ -133,15 +133,19 @@ impl Town {
 
     /// Waits until every service has the manifest as it is now.
     pub async fn settled(&self) -> Value {
-        eventually(PATIENCE, async || {
-            let institution = self.institution().await?;
-            let ready = condition_of(&institution, "Ready").cloned().context("not looked at")?;
-            let current = ready["observedGeneration"] == institution["metadata"]["generation"];
-            ensure!(ready["status"] == "True" && current, "{ready}, all: {}", institution["status"]);
-            Ok::<_, anyhow::Error>(institution)
-        })
-        .await
-        .unwrap()
+        eventually(PATIENCE, async || self.as_settled().await).await.unwrap()
+    }
+
+    /// The municipality, if every service has its manifest as it is now.
+    ///
+    /// # Errors
+    /// When one has not.
+    pub async fn as_settled(&self) -> Result<Value> {
+        let institution = self.institution().await?;
+        let ready = condition_of(&institution, "Ready").cloned().context("not looked at")?;
+        let current = ready["observedGeneration"] == institution["metadata"]["generation"];
+        ensure!(ready["status"] == "True" && current, "{ready}, all: {}", institution["status"]);
+        Ok(institution)
     }
 
     /// Registers station, institution and account at the simulated pagoPA.

@@ -28,7 +28,7 @@ const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 pub(crate) const DICTIONARY: &[&str] = &[
     "codice=",
     "&ente=",
-    "&conferma=si",
+    "&conferma=312000000000471178",
     "312000000000471179",
     "80041780356",
     "PAGOPA%7C002%7C",
@@ -76,15 +76,17 @@ fn query(uri: &Uri) {
     match fuzz::query(uri) {
         None | Some(Read::Blank) => {}
         Some(Read::Wrong(told)) => assert!((1..=2).contains(&told.len()), "{told:?}"),
-        Some(Read::Doubtful) => {
-            let sure = read(format!("{uri}&conferma=si"));
-            assert!(sure.is_none_or(|sure| matches!(sure, Some(Read::Asked(..)))), "{uri}: still in doubt");
+        Some(Read::Doubtful(number)) => {
+            // Told twice it is no query.
+            let sure = read(format!("{uri}&conferma={number}")).flatten();
+            let dispelled = |sure| matches!(sure, Read::Asked(asked, _) if asked == number);
+            assert!(sure.is_none_or(dispelled), "{uri}: still in doubt");
         }
         Some(Read::Asked(number, institution)) => {
             let again = format!("/avviso?codice={number}&ente={institution}");
             let asked = Some(Read::Asked(number, institution));
-            assert_eq!(read(format!("{again}&conferma=si")), Some(asked.clone()));
-            let unsure = if number.check_digits_ok() { asked } else { Some(Read::Doubtful) };
+            assert_eq!(read(format!("{again}&conferma={number}")), Some(asked.clone()));
+            let unsure = if number.check_digits_ok() { asked } else { Some(Read::Doubtful(number)) };
             assert_eq!(read(again), Some(unsure));
         }
     }
@@ -126,7 +128,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "codice=PAGOPA%7C002%7C312000000000471179%7C80041780356%7C12000\nhost: altro.localhost\n\
          x-forwarded-for: ::ffff:203.0.113.1\nx-forwarded-for: fd00::1",
         "codice=312000000000471178&ente=80041780356\nhost: [::1]:8080\nx-forwarded-for: unknown",
-        "codice=312000000000471178&ente=80041780356&conferma=si\nx-forwarded-for: 10.4.4.4",
+        "codice=312000000000471178&ente=80041780356&conferma=312000000000471178\nx-forwarded-for: 10.4.4.4",
         "codice=RSSMRA80A01H501U&ente=",
     ];
     requests.map(|request| request.as_bytes().to_vec()).into()

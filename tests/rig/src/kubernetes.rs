@@ -74,6 +74,24 @@ impl Kubernetes {
         Ok(())
     }
 
+    /// Ends the API server at once (SIGKILL); etcd stays.
+    ///
+    /// # Errors
+    /// When the kernel refuses the signal.
+    pub fn kill(&mut self) -> Result<()> {
+        self.apiserver.kill().map(drop)
+    }
+
+    /// Starts the API server again, on the same port and data, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not start; with the end of its log.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.apiserver.stop()?;
+        self.apiserver = Process::spawn(&self.specs[1])?;
+        self.ready().await
+    }
+
     /// Stops both, copies what etcd holds to `backup`, and starts them again.
     ///
     /// # Errors

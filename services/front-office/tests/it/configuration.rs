@@ -104,7 +104,7 @@ async fn whom_to_ask_and_the_declaration_of_accessibility_are_linked_where_they_
         accessibility_url: "https://comune.example/accessibilita".into(),
         ..InstitutionSpec::default()
     };
-    world.tenant.configure(|script| script.add(institution_of(&told)));
+    world.tenant.configure([institution_of(&told)]);
     for path in ["/", "/avviso", "/informazioni", "/nessuna"] {
         let shown = async || match portal.get(path).await.body {
             body if linked.iter().all(|link| body.contains(link)) => Ok(()),
@@ -122,11 +122,12 @@ async fn the_form_of_a_closed_institution_says_so_and_finds_notices_of_others() 
     open.assert_shows(200, &[&format!("value=\"{TOWN}\"")]);
     assert!(!open.body.contains("Pagamenti chiusi"), "{}", open.body);
     let closed = institution(TOWN, "Comune di Roccafiorina", LifecyclePhase::Closed, &[HOST_OF_TOWN]);
-    world.tenant.configure(|script| {
-        script.add(closed);
+    world.tenant.configure([closed]);
+    {
+        let mut script = world.tenant.script();
         let known = script.notices.remove(&(TOWN.into(), NUMBER.into())).unwrap();
         script.notices.insert((OTHER.into(), NUMBER.into()), known);
-    });
+    }
     let told = async || match portal.get("/avviso").await {
         reply if reply.body.contains("Pagamenti chiusi") => Ok(reply),
         reply => Err(reply.body),

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use fiorino_kit::http::Bounds;
-use fiorino_test_support::raw::{answers, exchange, is_closed, read_to_end, trickle};
+use fiorino_test_support::{
+    Stopwatch,
+    raw::{answers, exchange, is_closed, read_to_end, trickle},
+};
 use futures::future::join_all;
 use rstest::rstest;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use crate::support::{HOST_OF_TOWN, Portal, SOON, World};
@@ -32,7 +35,7 @@ fn get(path: &str) -> String {
 
 /// On a connection of its own: not one that was let in before.
 async fn a_visitor_is_served(portal: &Portal) {
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let told = exchange(portal.address, get("/")).await.unwrap();
     assert!(told.len() == 1 && told[0].status == 200 && told[0].body.contains("Roccafiorina"), "{told:?}");
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());

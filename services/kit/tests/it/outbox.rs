@@ -317,6 +317,17 @@ async fn while_kafka_is_away_everything_waits_and_then_leaves() {
     });
     held.await.unwrap();
     assert_eq!(waiting(&database.pool).await, 100);
+    // Shorter than Kafka is waited for: no transaction is held open meanwhile.
+    let free = eventually(Duration::from_secs(2), async || {
+        let open: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in %'",
+        )
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+        if open == 0 { Ok(()) } else { Err(format!("{open} transactions are open")) }
+    });
+    free.await.unwrap();
     cluster.broker_up(1).unwrap();
     let received = receive(&consumer, 100).await;
     assert_order_per_key(&received);

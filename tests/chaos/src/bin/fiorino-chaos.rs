@@ -30,7 +30,7 @@ async fn main() -> Result<()> {
     let Options { minutes, seed } = Options::parse();
     let seed = seed.unwrap_or_else(rand::random);
     println!("seed {seed}");
-    let own = Own { postgres: true, volume_mb: Some(VOLUME_MB), kafka: true };
+    let own = Own { postgres: true, volume_mb: Some(VOLUME_MB), kafka: true, kubernetes: true };
     let mut stage = Box::pin(Stage::new(own)).await?;
     let length = Length::Lasting(Duration::from_mins(minutes));
     let report = Box::pin(run(&mut stage, seed, length, |line| println!("{line}"))).await;

@@ -24,6 +24,6 @@ async fn wrong_clocks_lose_nothing() {
     .await
     .unwrap();
     let debts = load.finish().await.unwrap();
-    compare::equal(&stage.town, &stage.ledger).await.unwrap();
-    compare::debts(&stage.town, debts).await.unwrap();
+    compare::equal(&stage).await.unwrap();
+    compare::debts(&stage, &debts).await.unwrap();
 }

@@ -3,12 +3,12 @@
 use anyhow::ensure;
 use fiorino_chaos::compare;
 use fiorino_chaos::debts::Debts;
-use fiorino_chaos::node::{Receipt, Told};
+use fiorino_chaos::node::Told;
 use fiorino_chaos::stage::{Own, Stage};
 use fiorino_e2e::town::PATIENCE;
 use fiorino_rig::eventually;
 
-const OWN: Own = Own { postgres: true, volume_mb: Some(256), kafka: false };
+const OWN: Own = Own { postgres: true, volume_mb: Some(256), kafka: false, kubernetes: false };
 /// More than what fits into the pages that the tables have left.
 const RECEIPTS_MAX: usize = 2_000;
 
@@ -16,14 +16,14 @@ const RECEIPTS_MAX: usize = 2_000;
 async fn without_space_receipts_are_503_and_those_that_were_ok_are_not_lost() {
     let stage = Box::pin(Stage::new(OWN)).await.unwrap();
     let debts = Debts::of(&stage.town).unwrap();
-    let notice = debts.create(&["full".to_owned()]).await.unwrap().remove(0);
+    let notice = debts.create(stage.node.institution(), &["full".to_owned()]).await.unwrap().remove(0);
     let payment = stage.node.activate(&notice).await.unwrap();
     let volume = stage.servers.volume.as_ref().unwrap();
     volume.fill().unwrap();
     // What is free inside the tables' pages is used first.
     let mut refused = None;
     for _ in 0..RECEIPTS_MAX {
-        let receipt = Receipt::new(&notice, &payment);
+        let receipt = stage.node.receipt(&notice, &payment);
         match stage.node.send(0, &receipt).await {
             Told::Ok(_) => {}
             Told::Later => {
@@ -44,5 +44,5 @@ async fn without_space_receipts_are_503_and_those_that_were_ok_are_not_lost() {
     })
     .await
     .unwrap();
-    compare::equal(&stage.town, &stage.ledger).await.unwrap();
+    compare::equal(&stage).await.unwrap();
 }

@@ -6,23 +6,27 @@ use anyhow::ensure;
 use fiorino_chaos::compare;
 use fiorino_chaos::debts::Debts;
 use fiorino_chaos::gate::Gate;
+use fiorino_chaos::institution::Institution;
 use fiorino_chaos::ledger::Ledger;
 use fiorino_chaos::node::{Node, Receipt, Told};
 use fiorino_chaos::stage::{Own, Stage};
+use fiorino_chaos::visitor::Visitor;
 use fiorino_e2e::town::{Names, PATIENCE, Town};
 use fiorino_rig::proxy::Line;
 use fiorino_rig::{Signal, Stopwatch, eventually};
+use reqwest::StatusCode;
 use rstest::rstest;
 
 /// The outage itself, without the time that starting everything takes.
 const OUTAGE_MAX: Duration = Duration::from_secs(25);
+const PIETRABRUNA: &str = "Comune di Pietrabruna";
 
 /// A debt that is activated, and its receipt.
 async fn receipt(stage: &Stage, reference: &str) -> Receipt {
     let debts = Debts::of(&stage.town).unwrap();
-    let notice = debts.create(&[reference.to_owned()]).await.unwrap().remove(0);
+    let notice = debts.create(stage.node.institution(), &[reference.to_owned()]).await.unwrap().remove(0);
     let payment = stage.node.activate(&notice).await.unwrap();
-    Receipt::new(&notice, &payment)
+    stage.node.receipt(&notice, &payment)
 }
 
 /// Waits until the node is told that the notice is paid.
@@ -35,10 +39,22 @@ async fn told_paid(node: &Node, notice_number: &str, within: Duration) {
     paid.await.unwrap();
 }
 
-/// The other municipality of the station, in its own eyes.
-fn neighbour(stage: &Stage, names: &Names) -> Node {
+/// Another municipality of the station, which the stage knows nothing of.
+fn stranger(stage: &Stage, names: Names) -> Node {
     let urls = &stage.town.world.addresses().node_urls;
-    Node::new(urls, names.clone(), std::sync::Arc::<Ledger>::default()).unwrap()
+    let institution = Institution { names, legal_name: PIETRABRUNA, cents: 12_000, shown: "120,00\u{a0}€" };
+    Node::new(urls, institution, std::sync::Arc::<Ledger>::default()).unwrap()
+}
+
+/// The state of another part is nobody's readiness (ARCHITECTURE.md 5.4): all are ready but those that are themselves away.
+async fn ready_but(stage: &Stage, away: &[&str]) {
+    for process in ["tenant", "node-connector-1", "node-connector-2", "reporting", "front-office", "operator"] {
+        if !away.contains(&process) {
+            let url = format!("{}/readyz", stage.town.world.addresses().admin_urls[process]);
+            let status = reqwest::get(url).await.unwrap().status();
+            assert_eq!(status, StatusCode::OK, "{process}");
+        }
+    }
 }
 
 fn ok(told: &Told) -> bool {
@@ -63,13 +79,14 @@ async fn without_the_node_connectors_database_receipts_are_503_and_notices_answe
         assert!(ok(&stage.node.verify(replica, &receipt.notice_number).await));
         assert!(ok(&stage.node.get(replica, &receipt.notice_number).await));
     }
+    ready_but(&stage, &[]).await;
     for replica in ["node-connector-1", "node-connector-2"] {
         stage.line(replica, "database").unwrap().set(Line::Open);
     }
     stage.node.deliver(&receipt).await;
     told_paid(&stage.node, &receipt.notice_number, PATIENCE).await;
     assert!(begun.elapsed() < OUTAGE_MAX, "{:?}", begun.elapsed());
-    compare::equal(&stage.town, &stage.ledger).await.unwrap();
+    compare::equal(&stage).await.unwrap();
 }
 
 /// How tenant can be away.
@@ -107,9 +124,8 @@ impl Away {
 async fn without_tenant_receipts_of_known_institutions_are_ok_and_others_are_stored(#[case] away: Away) {
     let mut stage = Box::pin(Stage::new(Own::default())).await.unwrap();
     let receipt = receipt(&stage, "away").await;
-    let stranger = stage.town.names.neighbour();
-    let others = neighbour(&stage, &stranger);
-    let foreign = Receipt::new(&receipt.notice_number, &receipt.payment);
+    let others = stranger(&stage, stage.town.names.neighbour("31"));
+    let foreign = others.receipt(&receipt.notice_number, &receipt.payment);
     let begun = Stopwatch::start();
     away.begin(&mut stage.town);
     for replica in 0..stage.node.replicas() {
@@ -123,6 +139,12 @@ async fn without_tenant_receipts_of_known_institutions_are_ok_and_others_are_sto
     }
     let told = stage.node.send(1, &receipt).await;
     assert!(ok(&told), "{told:?}");
+    let visitor = Visitor::of(&stage.town).unwrap();
+    assert_eq!(visitor.look(&stage.node, &receipt.notice_number).await, Some(StatusCode::SERVICE_UNAVAILABLE));
+    let (status, home) = visitor.page(&stage.node, "/").await.unwrap();
+    assert!(status.is_success() && home.contains("Tassa sui rifiuti"), "{status}: {home}");
+    let away_too: &[&str] = if away == Away::Database { &[] } else { &["tenant"] };
+    ready_but(&stage, away_too).await;
     away.end(&mut stage.town).await;
     told_paid(&stage.node, &receipt.notice_number, PATIENCE).await;
     // The stored one is judged now: not ours, and no repetition of an answered one.
@@ -132,7 +154,7 @@ async fn without_tenant_receipts_of_known_institutions_are_ok_and_others_are_sto
     });
     assert_eq!(told.await.unwrap(), "PAA_ID_DOMINIO_ERRATO");
     assert!(begun.elapsed() < OUTAGE_MAX, "{:?}", begun.elapsed());
-    compare::equal(&stage.town, &stage.ledger).await.unwrap();
+    compare::equal(&stage).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,26 +168,31 @@ async fn without_kafka_a_paid_debt_is_a_duplicate_within_5_s_and_reported_later(
     let told = stage.node.send(0, &receipt).await;
     assert!(ok(&told), "{told:?}");
     told_paid(&stage.node, &receipt.notice_number, Duration::from_secs(5)).await;
+    ready_but(&stage, &[]).await;
     assert!(begun.elapsed() < OUTAGE_MAX, "{:?}", begun.elapsed());
     stage.servers.kafka.as_mut().unwrap().restart().await.unwrap();
-    compare::equal(&stage.town, &stage.ledger).await.unwrap();
+    compare::equal(&stage).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_operator_api_server_and_reporting_nothing_is_different() {
-    let mut stage = Box::pin(Stage::new(Own::default())).await.unwrap();
+    let own = Own { kubernetes: true, ..Own::default() };
+    let mut stage = Box::pin(Stage::new(own)).await.unwrap();
     let receipt = receipt(&stage, "away").await;
     let begun = Stopwatch::start();
-    stage.line("operator", "kubernetes").unwrap().set(Line::Cut);
+    stage.servers.kubernetes.as_mut().unwrap().kill().unwrap();
     stage.town.world.process("reporting").unwrap().kill().unwrap();
     assert!(ok(&stage.node.verify(1, &receipt.notice_number).await));
     assert!(ok(&stage.node.send(0, &receipt).await));
     told_paid(&stage.node, &receipt.notice_number, Duration::from_secs(5)).await;
+    ready_but(&stage, &["reporting"]).await;
     stage.town.world.process("operator").unwrap().kill().unwrap();
     assert!(ko(&stage.node.verify(1, &receipt.notice_number).await, "PAA_PAGAMENTO_DUPLICATO"));
     assert!(begun.elapsed() < OUTAGE_MAX, "{:?}", begun.elapsed());
     stage.town.world.restart("reporting").await.unwrap();
-    compare::equal(&stage.town, &stage.ledger).await.unwrap();
+    stage.servers.kubernetes.as_mut().unwrap().restart().await.unwrap();
+    stage.reconfigure().await.unwrap();
+    compare::equal(&stage).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +200,7 @@ async fn a_replica_whose_stream_was_cut_before_an_institution_was_onboarded_take
     const CUT: usize = 1;
     let names = std::sync::Mutex::new(None);
     let stage = Box::pin(Stage::with(Own::default(), |options, town| {
-        let neighbour = town.neighbour();
+        let neighbour = town.neighbour("31");
         let options = options.watching(&neighbour.namespace);
         *names.lock().unwrap() = Some(neighbour);
         options
@@ -196,8 +223,8 @@ async fn a_replica_whose_stream_was_cut_before_an_institution_was_onboarded_take
     })
     .await
     .unwrap();
-    stage.town.apply(&names.town_manifest(stage.town.platform(), "Comune di Pietrabruna")).await.unwrap();
-    let others = neighbour(&stage, &names);
+    stage.town.apply(&names.town_manifest(stage.town.platform(), PIETRABRUNA)).await.unwrap();
+    let others = stranger(&stage, names);
     eventually(PATIENCE, async || {
         let told = others.verify(0, &receipt.notice_number).await;
         ensure!(ko(&told, "PAA_PAGAMENTO_SCONOSCIUTO"), "the other replica does not know it yet: {told:?}");
@@ -205,10 +232,10 @@ async fn a_replica_whose_stream_was_cut_before_an_institution_was_onboarded_take
     })
     .await
     .unwrap();
-    let foreign = Receipt::new(&receipt.notice_number, &receipt.payment);
+    let foreign = others.receipt(&receipt.notice_number, &receipt.payment);
     let told = others.send(CUT, &foreign).await;
     assert!(ok(&told), "{told:?}");
     assert!(ko(&others.verify(CUT, &receipt.notice_number).await, "PAA_PAGAMENTO_SCONOSCIUTO"));
     assert!(ok(&stage.node.send(CUT, &receipt).await), "and those of institutions that it knew");
-    compare::equal(&stage.town, &stage.ledger).await.unwrap();
+    compare::equal(&stage).await.unwrap();
 }

@@ -1,11 +1,9 @@
 //! Death at each named point: what was committed just before is neither lost nor done again.
 
-use anyhow::ensure;
 use fiorino_chaos::compare;
 use fiorino_chaos::fault::{BUNDLE, POINTS};
 use fiorino_chaos::stage::{Own, Stage};
-use fiorino_e2e::town::{PATIENCE, condition_of};
-use fiorino_rig::eventually;
+use fiorino_e2e::town::PATIENCE;
 
 /// A process dies at a point, and is started again, while people pay.
 #[tokio::test(flavor = "multi_thread")]
@@ -21,8 +19,8 @@ async fn death_between_a_commit_and_what_follows_loses_nothing_and_repeats_nothi
         world.restart(point.process).await.unwrap();
     }
     let debts = load.finish().await.unwrap();
-    compare::equal(&stage.town, &stage.ledger).await.unwrap();
-    compare::debts(&stage.town, debts).await.unwrap();
+    compare::equal(&stage).await.unwrap();
+    compare::debts(&stage, &debts).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,15 +35,6 @@ async fn a_bundle_whose_answer_was_lost_is_applied_once() {
     let world = &mut stage.town.world;
     world.process(BUNDLE.process).unwrap().ended(PATIENCE).await.unwrap();
     world.restart(BUNDLE.process).await.unwrap();
-    eventually(PATIENCE, async || {
-        let institution = stage.town.institution().await?;
-        let (status, generation) = (&institution["status"], &institution["metadata"]["generation"]);
-        ensure!(status["observedGeneration"] == *generation, "not seen yet: {status}");
-        let ready = condition_of(&institution, "Ready");
-        ensure!(ready.is_some_and(|ready| ready["status"] == "True"), "{status}");
-        Ok(())
-    })
-    .await
-    .unwrap();
+    stage.town.settled().await;
     assert_eq!(compare::config_seq(&stage.town).await.unwrap(), before + 1);
 }

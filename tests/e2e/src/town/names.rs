@@ -2,7 +2,7 @@
 
 use fiorino_test_support::{fiscal_code, namespace};
 
-/// Of the intermediary at pagoPA.
+/// Of the intermediary at the simulated Backoffice.
 pub(super) const SUBSCRIPTION_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// Names and numbers that no other test uses.
@@ -43,9 +43,9 @@ impl Names {
 
     /// Of another municipality on the same station.
     #[must_use]
-    pub fn neighbour(&self) -> Self {
+    pub fn neighbour(&self, segregation_code: &str) -> Self {
         let (namespace, fiscal_code) = (namespace(), fiscal_code());
-        Self { namespace, fiscal_code, segregation_code: "13".to_owned(), ..self.clone() }
+        Self { namespace, fiscal_code, segregation_code: segregation_code.to_owned(), ..self.clone() }
     }
 
     /// Where the portal shows the municipality.

@@ -90,7 +90,7 @@ impl ShrinkableKeyedStateStore<IpAddr> for Networks {
 mod tests {
     use std::{net::Ipv6Addr, num::NonZeroU32, time::Duration};
 
-    use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
+    use governor::{Quota, RateLimiter, clock::FakeRelativeClock, middleware::NoOpMiddleware, nanos::Nanos};
     use rstest::rstest;
 
     use super::*;
@@ -98,8 +98,10 @@ mod tests {
     /// Of each kind.
     const ROOM: usize = 4;
 
+    type Limiter = RateLimiter<IpAddr, Networks, FakeRelativeClock, NoOpMiddleware<Nanos>>;
+
     /// Two questions a minute, and room for few.
-    fn limiter() -> (RateLimiter<IpAddr, Networks, FakeRelativeClock>, FakeRelativeClock) {
+    fn limiter() -> (Limiter, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
         let quota = Quota::per_minute(NonZeroU32::new(2).unwrap());
         (RateLimiter::new(quota, Networks::bounded(ROOM), clock.clone()), clock)

@@ -105,7 +105,7 @@ async fn every_call_is_counted_by_outcome_and_timed() {
 async fn trouble_is_counted_where_it_is_met() {
     let mut town = Town::payable().await;
     let notice = town.create_debt("red-trouble").await;
-    let lookup = |codice: &str| format!("/avviso?codice={codice}&ente={}&conferma=si", town.names.fiscal_code);
+    let lookup = |codice: &str| format!("/avviso?codice={codice}&ente={}&conferma={codice}", town.names.fiscal_code);
     let (found, unknown) = (lookup(&notice), lookup(NOBODYS));
     for (path, status) in [("/", 200), ("/avviso", 200), (&*found, 200), (&*unknown, 404), ("/altrove", 404)] {
         assert_eq!(visitors::visit(&town, path).await.unwrap(), status, "{path}");
@@ -157,7 +157,8 @@ fn counted(scrape: &Scrape) -> BTreeMap<Series, u64> {
 
 /// Requests by route and status.
 fn by_route(scrape: &Scrape, listener: &str) -> BTreeMap<(String, String), u64> {
-    let samples = scrape.with("http_server_request_duration_seconds_count", &[("listener", listener)]);
+    let of_listener = [("listener", listener)];
+    let samples = scrape.with("http_server_request_duration_seconds_count", &of_listener);
     let label = |sample: &Sample, key: &str| sample.label(key).to_owned();
     samples.map(|it| ((label(it, "http_route"), label(it, "http_response_status_code")), whole(it.value))).collect()
 }

@@ -55,12 +55,14 @@ pub(super) fn misread(notice: &str) -> String {
 pub(super) async fn look_around(town: &mut Town, notice: &str, visitor: Person) -> Result<()> {
     let fiscal_code = town.names.fiscal_code.clone();
     let lookup = |codice: &str, more: &str| format!("/avviso?codice={codice}&ente={fiscal_code}{more}");
+    let sure = |codice: &str| lookup(codice, &format!("&conferma={codice}"));
     let found = lookup(notice, "");
     let pages = [
         (found.clone(), 200),
-        (lookup(UNKNOWN, "&conferma=si"), 404),
+        (sure(UNKNOWN), 404),
         (lookup(&misread(notice), ""), 200),
-        (lookup(&misread(notice), &format!("&conferma={}", visitor.email)), 404),
+        (lookup(&misread(notice), &format!("&conferma={}", visitor.email)), 200),
+        (sure(&misread(notice)), 404),
         (format!("/avviso?codice=PAGOPA%7C002%7C{notice}%7C{fiscal_code}%7C12000&ente={}", visitor.name), 200),
         (format!("/avviso?codice={}&ente={}", visitor.name, visitor.code), 400),
         (format!("/{}?{}", visitor.name, visitor.email), 404),

@@ -92,6 +92,18 @@ fn the_operator_writes_statuses_finalizers_and_its_lease_alone() {
     assert_eq!(writes, BTreeSet::from(expected.map(str::to_owned)));
 }
 
+/// `notify` takes a lock of the whole database at commit: money is not written under it (ARCHITECTURE.md 4.8).
+#[test]
+fn configuration_alone_notifies() {
+    let files = files();
+    let mut places = BTreeSet::new();
+    for source in below(&files, "services", "rs").into_iter().chain(below(&files, "services", "sql")) {
+        let calls = text(source).contains("pg_notify(") || text(source).contains("\"notify ");
+        places.extend((calls && !source.contains("/tests/")).then(|| source.clone()));
+    }
+    assert_eq!(places, BTreeSet::from(["services/tenant/src/configuration/wake.rs".to_owned()]));
+}
+
 /// Where a process can be told to die, it is told to: by the tests of `tests/chaos`, which find the points in their table.
 #[test]
 fn every_fault_point_is_tried_and_documented() {
