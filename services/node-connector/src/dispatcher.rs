@@ -15,9 +15,11 @@ mod queue;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use fiorino_domain::case::CaseKind;
 use fiorino_kit::{backoff::Backoff, clock::Clock, fault, lease::LeaseSet, rpc, telemetry::identifier, trace};
 use fiorino_proto::receipts::v1::{ApplyOutcome, ApplyReceiptsRequest, Receipt, receipts_client::ReceiptsClient};
+use fiorino_wire::{self as wire, ReadError, ReceiptMessage};
 use sqlx::PgPool;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,7 @@ use self::queue::{Due, Queue, Waiting};
 use crate::{
     addressee::{Resolver, Verdict},
     metrics::Metrics,
+    parse::{NoTurn, Parser},
     projection::{Address, Lookup},
     receipts::{
         Handover,
@@ -62,6 +65,7 @@ pub(crate) struct Dispatcher {
     tenant: ReceiptsClient<rpc::Channel>,
     resolver: Arc<Resolver>,
     handover: Arc<Handover>,
+    parser: Parser,
     clock: Clock,
     metrics: Metrics,
 }
@@ -73,6 +77,15 @@ enum Away {
     Tenant(Status),
     #[error("the inbox is away")]
     Inbox(#[from] sqlx::Error),
+}
+
+/// Why a raw message of the inbox was not read.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error(transparent)]
+    NoTurn(#[from] NoTurn),
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
 }
 
 /// The leases of the inbox's shards.
@@ -99,6 +112,7 @@ impl Dispatcher {
             tenant: ReceiptsClient::new(tenant),
             resolver,
             handover,
+            parser: Parser::new(wire::Limits::default()),
             clock,
             metrics,
         }
@@ -263,12 +277,12 @@ impl Dispatcher {
             }
             tracing::info_span!(parent: first, "apply receipts", batch.size = size)
         });
-        let receipts = rows
-            .iter()
-            .zip(&spans)
-            .map(|(row, span)| convert::receipt(row, trace::traceparent(span)))
-            .collect::<Result<Vec<Receipt>, _>>()
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let mut receipts: Vec<Receipt> = Vec::with_capacity(rows.len());
+        for (row, span) in rows.iter().zip(&spans) {
+            let message = self.read(&row.body, row.charset.as_deref()).await;
+            let message = message.map_err(|error| Status::invalid_argument(error.to_string()))?;
+            receipts.push(convert::receipt(row, message, trace::traceparent(span)));
+        }
         let mut request = Request::new(ApplyReceiptsRequest { receipts });
         request.set_timeout(limit);
         let call = async { timeout(limit, self.tenant.clone().apply_receipts(request)).await };
@@ -282,6 +296,12 @@ impl Dispatcher {
         } else {
             Err(Status::internal(format!("{} outcomes for {} receipts", response.outcomes.len(), rows.len())))
         }
+    }
+
+    /// The raw message of a row. Bodies are read one after the other: a long one has its turn at once.
+    async fn read(&self, body: &Bytes, charset: Option<&str>) -> Result<ReceiptMessage, Unread> {
+        let read = self.parser.parse(body, charset, SINGLE_TIMEOUT).await?;
+        Ok(convert::receipt_in(read)?)
     }
 
     /// Judges what waits, without the node: it comes again only after an hour. Tells the backlog.
@@ -300,7 +320,7 @@ impl Dispatcher {
 
     async fn judge_waiting(&self) -> sqlx::Result<()> {
         for row in self.queue.waiting(&self.shards()).await? {
-            let Ok(message) = convert::read(&row.body, row.charset.as_deref()) else { continue };
+            let Ok(message) = self.read(&row.body, row.charset.as_deref()).await else { continue };
             if !self.judge(&row, &Address::from(&message.header)).await? {
                 break;
             }

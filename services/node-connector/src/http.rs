@@ -13,7 +13,6 @@ mod body;
 pub mod client_auth;
 pub(crate) mod head;
 pub mod listener;
-mod parse;
 pub(crate) mod request_id;
 pub mod tls;
 
@@ -35,10 +34,11 @@ use http::{HeaderMap, StatusCode, Version};
 use tokio::sync::Semaphore;
 use tracing::Span;
 
-use self::{answer::Answer, body::Reader, listener::Caller, parse::Parser, request_id::RequestId};
+use self::{answer::Answer, body::Reader, listener::Caller, request_id::RequestId};
 use crate::{
     metrics::Metrics,
     notices::{self, Notices},
+    parse::{NoTurn, Parser},
     receipts::{Arrival, Decision, Receipts},
     refused::Refused,
 };
@@ -194,7 +194,10 @@ impl Front {
         let (charset, refused) = match head::check(version, headers) {
             Ok(charset) => (charset, None),
             Err(refused) if refused.status == StatusCode::UNSUPPORTED_MEDIA_TYPE => (None, Some(refused)),
-            Err(head::Refused { status, reason, rule }) => return Answer::client_fault(status, reason, rule),
+            Err(head::Refused { status, reason, rule }) => {
+                self.metrics.not_taken("ambiguous");
+                return Answer::client_fault(status, reason, rule);
+            }
         };
         let whole = match self.reader.read(body, charset.as_deref()).await {
             Ok(whole) => whole,
@@ -212,7 +215,7 @@ impl Front {
         let patience = self.limits.answer_within / 2;
         let message = match self.parser.parse(&whole.bytes, call.charset.as_deref(), patience).await {
             Ok(message) => message,
-            Err(error) => return self.not_taken(error),
+            Err(NoTurn) => return self.not_taken(body::Error::Overloaded),
         };
         if let Some(head::Refused { status, reason, rule }) = refused
             && !may_be_receipt(&message)

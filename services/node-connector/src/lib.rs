@@ -19,6 +19,7 @@ pub mod fuzz;
 mod http;
 mod metrics;
 mod notices;
+mod parse;
 pub mod projection;
 mod receipts;
 mod refused;

@@ -19,7 +19,7 @@ const SECONDS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.5, 1.0, 
 /// Classes of work that can be full.
 const CLASSES: [&str; 3] = ["notices", "receipts", "bodies"];
 /// Why a body is not taken, or not kept.
-const NOT_TAKEN: [&str; 4] = ["too_long", "too_slow", "broken", "no_room"];
+const NOT_TAKEN: [&str; 5] = ["ambiguous", "too_long", "too_slow", "broken", "no_room"];
 /// Listings of pagoPA's registry.
 const LISTINGS: [&str; 2] = [InstitutionsPage::LISTING, IbansPage::LISTING];
 

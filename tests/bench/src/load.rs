@@ -42,7 +42,7 @@ pub(crate) struct Outcome {
     /// From the first arrival to the last answer.
     pub(crate) took: Duration,
     /// The longest latency of the calls that were due in each second of the run, in microseconds.
-    pub(crate) seconds: Vec<u64>,
+    seconds: Vec<u64>,
 }
 
 /// Arrivals of a run, taken by its callers in order.
@@ -123,7 +123,7 @@ impl Arrivals {
 
     /// The second of the run, from zero.
     fn second(&self, due: Duration) -> usize {
-        usize::try_from(due.saturating_sub(self.start).as_secs()).unwrap_or(usize::MAX)
+        usize::try_from(due.saturating_sub(self.start).as_secs()).unwrap_or_default()
     }
 }
 

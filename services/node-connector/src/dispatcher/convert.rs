@@ -6,25 +6,21 @@ use fiorino_wire::{self as wire, Outcome, ReadError, ReceiptMessage, Request};
 
 use super::queue::Due;
 
-/// Reads the raw message again, as it was read when it came.
+/// The raw message, read again as it was read when it came.
 ///
 /// # Errors
 /// Only when the inbox holds what it never should: the message was readable when its row was written.
-pub(super) fn read(body: &[u8], charset: Option<&str>) -> Result<ReceiptMessage, ReadError> {
-    match wire::read_with_charset(body, charset, &wire::Limits::default())? {
+pub(super) fn receipt_in(read: Result<Request, ReadError>) -> Result<ReceiptMessage, ReadError> {
+    match read? {
         Request::SendReceipt(message) => Ok(*message),
         other => Err(ReadError::UnknownOperation { name: other.operation().to_string() }),
     }
 }
 
-/// The receipt of a row; `traceparent` of the span that applies it, else the node's call.
-///
-/// # Errors
-/// As [`read`].
-pub(super) fn receipt(row: &Due, traceparent: Option<String>) -> Result<Receipt, ReadError> {
-    let message = read(&row.body, row.charset.as_deref())?;
+/// The receipt of a row and its message; `traceparent` of the span that applies it, else the node's call.
+pub(super) fn receipt(row: &Due, message: ReceiptMessage, traceparent: Option<String>) -> Receipt {
     let receipt = message.receipt;
-    Ok(Receipt {
+    Receipt {
         institution: row.id_pa.clone(),
         receipt_id: row.receipt_id.clone(),
         version: row.version.unsigned_abs(),
@@ -50,7 +46,7 @@ pub(super) fn receipt(row: &Due, traceparent: Option<String>) -> Result<Receipt,
         findings: row.findings.clone(),
         traceparent: traceparent.or_else(|| row.traceparent.clone()).unwrap_or_default(),
         outcome: receipt.outcome.map(outcome).unwrap_or_default().to_owned(),
-    })
+    }
 }
 
 fn transfer(transfer: wire::ReceiptTransfer) -> ReceiptTransfer {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use fiorino_kit::store;
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
@@ -36,7 +37,8 @@ pub(super) struct Due {
     pub(super) received_at: Timestamp,
     pub(super) attempts: i32,
     pub(super) charset: Option<String>,
-    pub(super) body: Vec<u8>,
+    #[sqlx(try_from = "Vec<u8>")]
+    pub(super) body: Bytes,
 }
 
 /// A row whose addressee waits to be judged.
@@ -46,7 +48,8 @@ pub(super) struct Waiting {
     receipt_id: String,
     pub(super) version: i32,
     pub(super) charset: Option<String>,
-    pub(super) body: Vec<u8>,
+    #[sqlx(try_from = "Vec<u8>")]
+    pub(super) body: Bytes,
 }
 
 /// The dispatcher's side of the inbox.

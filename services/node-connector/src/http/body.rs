@@ -8,9 +8,9 @@ use fiorino_wire::{Limits, Operation, operation_of};
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Longest body that is read without a slot.
-pub(super) const SMALL_BYTES: usize = 64 * 1024;
-/// Bodies longer than that in memory at once: with the connections' own small ones they bound what a caller can fill.
+use crate::parse::SMALL_BYTES;
+
+/// Bodies longer than [`SMALL_BYTES`] in memory at once: with the connections' own small ones they bound what a caller can fill.
 const LARGE_BODIES_MAX: usize = 32;
 
 /// Why a body was not taken.

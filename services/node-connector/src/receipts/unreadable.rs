@@ -14,13 +14,13 @@ impl Receipts {
         let message = self.raw(arrival);
         let keep = || async { Ok(self.inbox.unreadable(&message, reason, self.unreadable_bytes).await?) };
         let kept = self.write(deadline, self.write_within, keep).await;
-        let (told, answered) = match kept {
-            Ok(true) => ("in unreadable_message", Ok(())),
-            Ok(false) => {
+        // What could not be written has been told.
+        let (told, answered) = match kept.map_err(|NotWritten(reason)| reason)? {
+            true => ("in unreadable_message", Ok(())),
+            false => {
                 self.metrics.not_taken("no_room");
                 ("nowhere: unreadable_message has no room", Err("too many messages that cannot be read are kept"))
             }
-            Err(NotWritten(reason)) => ("nowhere: it could not be written", Err(reason)),
         };
         // The reason may name elements, which a caller can call what he likes: it stands in the row alone.
         tracing::error!(

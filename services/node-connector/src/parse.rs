@@ -6,10 +6,16 @@ use bytes::Bytes;
 use fiorino_wire::{Limits, ReadError, Request, read_with_charset};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use super::body::{Error, SMALL_BYTES};
+/// Longest body that is read at once and by whoever has it, in bytes.
+pub(crate) const SMALL_BYTES: usize = 64 * 1024;
 
 /// Long bodies that are parsed at once: each takes a processor for as long as it lasts, and memory of several times its length.
 const LONG_AT_ONCE: usize = 2;
+
+/// A long body had no turn in time, and nobody has looked into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many long messages at once")]
+pub(crate) struct NoTurn;
 
 /// Reads messages within the limits.
 #[derive(Debug)]
@@ -28,18 +34,18 @@ impl Parser {
     /// What the body says, if it can be read. A long one waits for its turn, `within` at most.
     ///
     /// # Errors
-    /// [`Error::Overloaded`]: it had no turn, and nobody has looked into it.
+    /// [`NoTurn`].
     pub(crate) async fn parse(
         &self,
         body: &Bytes,
         charset: Option<&str>,
         within: Duration,
-    ) -> Result<Result<Request, ReadError>, Error> {
+    ) -> Result<Result<Request, ReadError>, NoTurn> {
         if body.len() <= SMALL_BYTES {
             return Ok(read_with_charset(body, charset, &self.limits));
         }
         let Ok(Ok(turn)) = timeout(within, Arc::clone(&self.long).acquire_owned()).await else {
-            return Err(Error::Overloaded);
+            return Err(NoTurn);
         };
         let (body, charset, limits) = (body.clone(), charset.map(str::to_owned), self.limits);
         let read = spawn_blocking(move || {
@@ -90,7 +96,7 @@ mod tests {
         let (short, long) = (body(SMALL_BYTES), body(SMALL_BYTES + 1));
         let turns = parser.long.acquire_many(u32::try_from(LONG_AT_ONCE).unwrap()).await.unwrap();
         let refused = parser.parse(&long, None, Duration::from_millis(20)).await;
-        assert_eq!(refused.unwrap_err(), Error::Overloaded);
+        assert_eq!(refused.unwrap_err(), NoTurn);
         assert!(parser.parse(&short, None, SOON).await.is_ok());
         let waiting = parser.parse(&long, None, SOON);
         let (read, ()) = tokio::join!(waiting, async { drop(turns) });
