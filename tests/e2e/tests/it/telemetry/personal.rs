@@ -45,6 +45,7 @@ const WRONG_IBAN: &str = "IT99K0555444333000000987654";
 
 /// Everything that must not leave.
 fn canaries(town: &Town, notices: &[String]) -> Vec<Canary> {
+    let misread = visitors::misread(&notices[0]);
     let people = [DEBTOR, PAYER];
     let of_people = people.iter().flat_map(|it| {
         let words = [it.name, it.street].into_iter().flat_map(|text| text.split([' ', '-'])).filter(|it| it.len() > 7);
@@ -53,7 +54,6 @@ fn canaries(town: &Town, notices: &[String]) -> Vec<Canary> {
     let others = [DESCRIPTION, "Coccinella", NOTE, POISON, "Avvelenata", FOREIGN_IBAN, WRONG_IBAN, &town.names.iban];
     let others = others.into_iter().chain([visitors::ADDRESS, visitors::STRANGE_HOST, "tartarughina"]);
     // A notice's number and its IUV lead to the debt, at any PSP.
-    let misread = visitors::misread(&notices[0]);
     let numbers = notices.iter().chain([&misread]).map(String::as_str).chain([visitors::UNKNOWN]);
     let numbers = numbers.flat_map(|notice| [notice, &notice[1..]]);
     of_people.chain(others).chain(numbers).map(Canary::new).collect()

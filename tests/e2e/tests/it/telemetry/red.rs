@@ -157,7 +157,8 @@ fn counted(scrape: &Scrape) -> BTreeMap<Series, u64> {
 
 /// Requests by route and status.
 fn by_route(scrape: &Scrape, listener: &str) -> BTreeMap<(String, String), u64> {
-    let samples = scrape.with("http_server_request_duration_seconds_count", &[("listener", listener)]);
+    let of_listener = [("listener", listener)];
+    let samples = scrape.with("http_server_request_duration_seconds_count", &of_listener);
     let label = |sample: &Sample, key: &str| sample.label(key).to_owned();
     samples.map(|it| ((label(it, "http_route"), label(it, "http_response_status_code")), whole(it.value))).collect()
 }
