@@ -15,12 +15,11 @@ impl Receipts {
         let keep = || async { Ok(self.inbox.unreadable(&message, reason, self.unreadable_bytes).await?) };
         let kept = self.write(deadline, self.write_within, keep).await;
         // What could not be written has been told.
-        let (told, answered) = match kept.map_err(|NotWritten(reason)| reason)? {
-            true => ("in unreadable_message", Ok(())),
-            false => {
-                self.metrics.not_taken("no_room");
-                ("nowhere: unreadable_message has no room", Err("too many messages that cannot be read are kept"))
-            }
+        let (told, answered) = if kept.map_err(|NotWritten(reason)| reason)? {
+            ("in unreadable_message", Ok(()))
+        } else {
+            self.metrics.not_taken("no_room");
+            ("nowhere: unreadable_message has no room", Err("too many messages that cannot be read are kept"))
         };
         // The reason may name elements, which a caller can call what he likes: it stands in the row alone.
         tracing::error!(
