@@ -9,7 +9,8 @@ use super::inbox::NewReceipt;
 
 /// Raw messages and rows of a batch. Rows are inserted in the order of their keys, so that two replicas cannot wait for each other;
 /// a key that is there already, in the table or in the batch, gets no row. A message that an earlier attempt had written stays, and
-/// one that equals the message of a row byte by byte is not kept again.
+/// one that equals the message of a row byte by byte is not kept again. The `limit 1` leaves the planner one way, whatever it believes
+/// of the table: a look-up by key per receipt.
 const INSERT_BATCH: &str = "
     with input as (
         select *, sha256(body) as body_sha256 from unnest(
@@ -22,11 +23,13 @@ const INSERT_BATCH: &str = "
     ), message as (
         insert into receipt_message (id_pa, received_at, id, peer, request_id, path_station, charset, body)
         select id_pa, received_at, message_id, peer, request_id, path_station, charset, body from input
-        where not exists (
-            select from receipt_inbox known
+        left join lateral (
+            select true as kept from receipt_inbox known
             where known.id_pa = input.id_pa and known.receipt_id = input.receipt_id
                 and known.content_hash = input.content_hash and known.body_sha256 = input.body_sha256
-        )
+            limit 1
+        ) known on true
+        where known.kept is null
         on conflict do nothing
     )
     insert into receipt_inbox
