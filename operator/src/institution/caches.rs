@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fiorino_crds::{Broker, CreditorInstitution, Iban, PaymentService, ServiceProfile, Station};
 use fiorino_kit::clock::Clock;
 use kube::{
-    ResourceExt as _,
+    Resource as _, ResourceExt as _,
     runtime::reflector::{ObjectRef, Store},
 };
 
@@ -139,7 +139,7 @@ impl Caches {
     }
 
     fn of_namespace(&self, namespace: Option<&str>) -> Vec<InstitutionRef> {
-        references(&self.institutions.state_filter(|it| it.namespace().as_deref() == namespace))
+        references(&self.institutions.state_filter(|it| it.meta().namespace.as_deref() == namespace))
     }
 }
 

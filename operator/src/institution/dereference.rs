@@ -11,6 +11,7 @@ use fiorino_crds::{
     status::ObjectStatus,
 };
 use jiff::civil::Date;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Resource, ResourceExt,
     core::object::HasStatus,
@@ -145,26 +146,23 @@ impl Dereferencer {
 
     /// The platform's objects and children that no institution uses. A rival judges nothing but itself: what it names is as good as unused.
     pub async fn unused(&self) -> Unused {
-        let users = self.caches.institutions.state();
+        let users = self.eldest();
         let namespaces: BTreeSet<Option<String>> = users.iter().map(|user| user.namespace()).collect();
-        let ours = users
-            .iter()
-            .filter_map(|user| user.0.as_ref().ok())
-            .filter(|user| user.spec.platform() == Some(&self.platform) && self.rival(user).is_none());
-        let (mut used_stations, mut used_brokers, mut used_profiles) =
-            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        for user in ours {
-            let stations = self.stations(user);
-            used_brokers.extend(self.brokers(&stations).into_keys());
-            used_stations.extend(stations.into_keys());
-            used_profiles.extend(user.spec.profiles.iter().map(profile_name));
-        }
+        let readable = users.iter().filter_map(|user| user.0.as_ref().ok());
+        let ours: Vec<_> = readable.filter(|user| user.spec.platform() == Some(&self.platform)).collect();
+        let station_names: BTreeSet<&String> = ours.iter().flat_map(|user| self.station_names(user)).collect();
+        let used_stations: BTreeMap<String, Found<Station>> =
+            station_names.into_iter().map(|name| (name.clone(), self.find(&self.caches.stations, name))).collect();
+        let used_brokers = self.brokers(&used_stations);
+        let used_profiles: BTreeSet<String> =
+            ours.iter().flat_map(|user| &user.spec.profiles).map(profile_name).collect();
         let platform = Some(self.platform.clone());
         let lonely = |namespace: &Option<String>| !namespaces.contains(namespace);
-        let brokers =
-            self.every(&self.caches.brokers, |it| it.namespace() == platform && !used_brokers.contains(&it.name_any()));
-        let stations = self
-            .every(&self.caches.stations, |it| it.namespace() == platform && !used_stations.contains(&it.name_any()));
+        let brokers = self
+            .every(&self.caches.brokers, |it| it.namespace() == platform && !used_brokers.contains_key(&it.name_any()));
+        let stations = self.every(&self.caches.stations, |it| {
+            it.namespace() == platform && !used_stations.contains_key(&it.name_any())
+        });
         let with_broker = |station: Station| {
             let broker = self.find(&self.caches.brokers, &station.spec.broker_ref.name);
             (station, broker)
@@ -197,7 +195,7 @@ impl Dereferencer {
         K: Kind + HasStatus<Status = ObjectStatus>,
     {
         let mut children = Vec::new();
-        for child in store.state_filter(|child| child.namespace().as_deref() == Some(namespace)) {
+        for child in store.state_filter(|child| child.meta().namespace.as_deref() == Some(namespace)) {
             match &child.0 {
                 // A child that is being deleted is gone: the bundle removes it.
                 Ok(child) if child.meta().deletion_timestamp.is_some() => {}
@@ -215,9 +213,14 @@ impl Dereferencer {
     }
 
     fn stations(&self, institution: &CreditorInstitution) -> BTreeMap<String, Found<Station>> {
+        let names = self.station_names(institution);
+        names.map(|name| (name.clone(), self.find(&self.caches.stations, name))).collect()
+    }
+
+    /// Of the platform: others are not ours to look at.
+    fn station_names<'a>(&self, institution: &'a CreditorInstitution) -> impl Iterator<Item = &'a String> {
         let references = institution.spec.associations.iter().map(|association| &association.station_ref);
-        let ours = references.filter(|reference| reference.namespace == self.platform);
-        ours.map(|reference| (reference.name.clone(), self.find(&self.caches.stations, &reference.name))).collect()
+        references.filter(|reference| reference.namespace == self.platform).map(|reference| &reference.name)
     }
 
     fn brokers(&self, stations: &BTreeMap<String, Found<Station>>) -> BTreeMap<String, Found<Broker>> {
@@ -275,13 +278,21 @@ impl Dereferencer {
         }
     }
 
+    /// The oldest institution of each namespace: who has no rival. All are looked at once, however many there are.
+    fn eldest(&self) -> Vec<Arc<Guarded<CreditorInstitution>>> {
+        let mut all = self.caches.institutions.state();
+        all.sort_by_cached_key(|it| (it.namespace(), age(&**it)));
+        all.dedup_by(|later, eldest| later.meta().namespace == eldest.meta().namespace);
+        all
+    }
+
     /// The oldest other institution of the namespace, if it is older than this one.
     fn rival(&self, institution: &CreditorInstitution) -> Option<String> {
-        let age = |it: &Guarded<CreditorInstitution>| (it.creation_timestamp(), it.name_any());
-        let own = (institution.creation_timestamp(), institution.name_any());
-        let neighbours = self.caches.institutions.state_filter(|it| it.namespace() == institution.namespace());
-        let oldest = neighbours.into_iter().min_by_key(|it| age(it))?;
-        (age(&oldest) < own).then(|| oldest.name_any())
+        let own = age(institution);
+        let namespace = &institution.metadata.namespace;
+        let neighbours = self.caches.institutions.state_filter(|it| it.meta().namespace == *namespace);
+        let oldest = neighbours.into_iter().min_by_key(|it| age(&**it))?;
+        (age(&*oldest) < own).then(|| oldest.name_any())
     }
 
     /// An object of the platform.
@@ -308,6 +319,11 @@ impl Dereferencer {
         }
         object
     }
+}
+
+/// Since when it is there; names decide where two came in the same second.
+fn age(object: &impl ResourceExt) -> (Option<Time>, String) {
+    (object.creation_timestamp(), object.name_any())
 }
 
 /// The API server lets no profile be called otherwise.

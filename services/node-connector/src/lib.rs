@@ -30,5 +30,8 @@ pub use config::{NodeOptions, Options};
 pub use http::{Limits, client_auth, listener, listener::Bounds, tls};
 pub use service::{Addresses, Error, Service, Tuning};
 
+/// The statement that takes receipts in, for whoever wants to see its plan.
+pub const RECEIPTS_STATEMENT: &str = receipts::insert::INSERT_BATCH;
+
 /// The schema of the node-connector's database.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

@@ -10,7 +10,7 @@
 //! What is in the inbox is applied by the [dispatcher](crate::dispatcher), whatever the node was answered.
 
 pub(crate) mod inbox;
-mod insert;
+pub(crate) mod insert;
 mod owed;
 mod unreadable;
 

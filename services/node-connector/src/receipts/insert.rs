@@ -11,7 +11,7 @@ use super::inbox::NewReceipt;
 /// a key that is there already, in the table or in the batch, gets no row. A message that an earlier attempt had written stays, and
 /// one that equals the message of a row byte by byte is not kept again. The `limit 1` leaves the planner one way, whatever it believes
 /// of the table: a look-up by key per receipt.
-const INSERT_BATCH: &str = "
+pub(crate) const INSERT_BATCH: &str = "
     with input as (
         select *, sha256(body) as body_sha256 from unnest(
             $1::text[], $2::text[], $3::bytea[], $4::text[], $5::bool[], $6::smallint[], $7::text[], $8::text[],

@@ -1,9 +1,9 @@
 //! What is in the inbox's tables.
 
 use fiorino_config_client::COPY_DDL;
-use fiorino_node_connector::{Limits, Tuning};
+use fiorino_node_connector::{Limits, RECEIPTS_STATEMENT, Tuning};
 use fiorino_wire::FaultCode;
-use sqlx::{Connection as _, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool};
 use uuid::Uuid;
 
 use crate::rig::{Node, Rig, as_runtime, messages::Receipt};
@@ -80,6 +80,33 @@ async fn the_service_itself_cannot_lose_a_receipt() {
         let error = sqlx::query(statement).execute(&mut *connection).await.unwrap_err();
         assert!(error.to_string().contains("permission denied"), "{statement}: {error}");
     }
+}
+
+/// A connection keeps the plan of its first day while the inbox grows.
+#[tokio::test]
+async fn a_plan_of_an_empty_inbox_looks_repetitions_up_by_key() {
+    let db = fiorino_test_support::Parts::get()
+        .migrated("node-connector", &fiorino_node_connector::MIGRATIONS)
+        .await
+        .unwrap();
+    let types = "text[], text[], bytea[], text[], bool[], smallint[], text[], text[], timestamptz[], uuid[], \
+        text[], text[], text[], text[], bytea[]";
+    let nothing = ["null"; 15].join(", ");
+    let prepare =
+        format!("set plan_cache_mode = force_generic_plan; prepare taken_in ({types}) as {RECEIPTS_STATEMENT}");
+    let mut connection = db.pool.acquire().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
+    let explain = format!("explain execute taken_in ({nothing})");
+    let plan: Vec<String> = sqlx::raw_sql(AssertSqlSafe(explain))
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap()
+        .iter()
+        .map(|line| sqlx::Row::get(line, 0))
+        .collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("using receipt_inbox_pkey on receipt_inbox known"), "{plan}");
+    assert!(!plan.contains("Seq Scan on receipt_inbox"), "{plan}");
 }
 
 #[tokio::test]
