@@ -150,13 +150,19 @@ async fn two_institutions_in_one_namespace_the_older_keeps_the_children() -> Res
     cluster.reads(ConditionType::Ready, ConditionStatus::True).await?;
     let mut spec = serde_json::to_value(&cluster.institutions(&cluster.comune).get("roccafiorina").await?.spec)?;
     spec["fiscalCode"] = Parts::get().fiscal_code().into();
+    spec["associations"][0]["stationRef"]["name"] = "of-zeta".into();
     cluster.apply("CreditorInstitution", &cluster.comune, "zeta", spec).await?;
+    let station = json!({"id": "91073550427_02", "brokerRef": {"name": "nobody"}});
+    cluster.apply("Station", &cluster.platform, "of-zeta", station).await?;
     let told =
         eventually(SOON, async || cluster.validated("CreditorInstitution", &cluster.comune, "zeta").await).await?;
     assert!(
         told["message"].as_str().unwrap().contains("CreditorInstitution roccafiorina lives in this namespace"),
         "{told}"
     );
+    // Who comes second judges nothing but itself: what it alone names is told of as what nobody uses.
+    let lonely = eventually(SOON, async || cluster.validated("Station", &cluster.platform, "of-zeta").await).await?;
+    assert_eq!(lonely["status"], "False", "{lonely}");
     cluster.reads(ConditionType::Ready, ConditionStatus::True).await?;
     cluster.finish(operator).await
 }

@@ -2,6 +2,8 @@
 
 use anyhow::{Result, ensure};
 
+use crate::region::STATION;
+
 /// How notices are given to the statements, with or without the station.
 const GIVEN: [&str; 2] =
     ["unnest($2::text[], $3::text[], $4::text[]) with ordinality", "unnest($2::text[], $3::text[])"];
@@ -16,7 +18,8 @@ pub(super) fn draw(batch: usize) -> String {
 /// # Errors
 /// When the statement reads its notices otherwise.
 pub(super) fn drawn(statement: &str, batch: usize) -> Result<String> {
-    let columns = ["institution, nav, '15376371009_01'::text, n", "institution, nav"];
+    let with_station = format!("institution, nav, '{STATION}'::text, n");
+    let columns = [with_station.as_str(), "institution, nav"];
     let mut text = statement.to_owned();
     for (given, columns) in GIVEN.into_iter().zip(columns) {
         let rows = format!("(select {columns} from bench_notice where n between :a and :a + {})", batch - 1);
