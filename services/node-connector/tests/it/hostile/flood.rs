@@ -25,9 +25,10 @@ use crate::{
     storage,
 };
 
-/// Rounds that fill caches and the allocator's arenas, then those that are measured.
-const WARM_UP: usize = 12;
-const ROUNDS: usize = 24;
+/// Rounds that fill caches and the allocator's arenas, of which each thread that reads long messages takes one when it first needs it;
+/// then those that are measured.
+const WARM_UP: usize = 20;
+const ROUNDS: usize = 20;
 /// Empty transfers of a receipt of 4 MiB, and of those of 60 KiB, which may be as many as there are connections.
 const LONG: usize = 380_000;
 const SHORT: usize = 5_500;
