@@ -5,15 +5,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use fiorino_config_client::{Client, Handle};
 use fiorino_kit::{
     admin::Readiness,
-    backoff::Backoff,
     clock::Clock,
     http::{Bounds, Terms},
-    options::DatabaseOptions,
-    process, rpc, store,
+    process, rpc,
+    schema::{self, Gate},
+    store,
     tls::{self, Identity},
 };
 use sqlx::PgPool;
-use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -26,7 +25,7 @@ use crate::{
 };
 
 /// What must hold before visitors may come.
-pub const CONDITIONS: &[&str] = &["configuration", "listener"];
+pub const CONDITIONS: &[&str] = &[schema::CONDITION, "configuration", "listener"];
 
 /// How long the start waits for the database: without it pages are served all the same.
 const SCHEMA_PATIENCE: Duration = Duration::from_secs(5);
@@ -42,8 +41,8 @@ pub struct Service {
     portal: Arc<Portal>,
     configuration: Client<Sites>,
     sites: Handle<Sites>,
-    /// The schema could not be brought up to date yet.
-    late_schema: Option<DatabaseOptions>,
+    /// The database was away at the start: whether its schema fits is not known yet.
+    late_schema: Option<Gate>,
     readiness: Readiness,
 }
 
@@ -56,7 +55,7 @@ pub enum Error {
     /// Tenant's endpoints.
     #[error("failed to prepare the channel to tenant")]
     Channel(#[from] rpc::Error),
-    /// The database's URL, or a migration that does not apply.
+    /// The database's URL, or its schema could not be read.
     #[error("failed to prepare the database")]
     Database(#[from] sqlx::Error),
     /// The address is taken.
@@ -75,18 +74,22 @@ pub enum Error {
 /// [`Error`]: what waiting does not mend.
 pub async fn run(options: Options, process: process::Context) -> Result<(), Error> {
     let process::Context { token, readiness, clock } = process;
-    Service::start(options, Bounds::default(), clock, readiness).await?.run(token).await;
+    let starting = Service::start(options, Bounds::default(), clock, readiness);
+    // `None`: told to end while the schema did not fit.
+    if let Some(service) = token.run_until_cancelled(starting).await.transpose()? {
+        service.run(token).await;
+    }
     Ok(())
 }
 
 // === impl Service ===
 
 impl Service {
-    /// Loads the identity, brings the schema up to date (or goes on trying), loads the saved configuration and listens. `bounds` of
-    /// connections are fixed in production and moved by tests.
+    /// Loads the identity, waits for a schema that fits (but not long for a database that is away), loads the saved configuration and
+    /// listens. `bounds` of connections are fixed in production and moved by tests.
     ///
     /// # Errors
-    /// What waiting does not mend: certificates, URLs, a broken migration, a taken port.
+    /// What waiting does not mend: certificates, URLs, a database that refuses the login, a taken port.
     pub async fn start(options: Options, bounds: Bounds, clock: Clock, readiness: Readiness) -> Result<Self, Error> {
         let identity = Identity::load(&options.tls)?;
         let tenant = rpc::connect(&options.tenant_endpoints, "tenant", &identity, "front-office")?;
@@ -95,8 +98,8 @@ impl Service {
         let metrics = Metrics::new();
         let terms = Terms { bounds, clock: clock.clone(), ended: metrics.connections_ended.clone() };
         let listener = Listener::bind(address, terms).await.map_err(|source| Error::Listen { address, source })?;
-        let schema = timeout(SCHEMA_PATIENCE, migrate(&options.database)).await;
-        let late_schema = schema.map_or(Ok(Some(options.database)), |migrated| migrated.map(|()| None))?;
+        let schema = Gate::new(pool.clone(), &MIGRATIONS, readiness.clone());
+        let late_schema = (!schema.open_unless_away(SCHEMA_PATIENCE).await?).then_some(schema);
         let follow = fiorino_config_client::Options::new("front-office", options.replica);
         let (sites, configuration) = Client::load(follow, Sites, pool.clone(), tenant.clone()).await;
         let limits = Limits::new(options.lookups_per_minute, options.trusted_proxies);
@@ -118,8 +121,8 @@ impl Service {
         tasks.spawn(configuration.run(background.clone()));
         let limits = Arc::clone(&portal);
         tasks.spawn(background.clone().run_until_cancelled_owned(async move { limits.limits.forget().await }));
-        if let Some(options) = late_schema {
-            tasks.spawn(background.clone().run_until_cancelled_owned(async move { prepare_late(&options).await }));
+        if let Some(schema) = late_schema {
+            tasks.spawn(background.clone().run_until_cancelled_owned(async move { open_late(&schema).await }));
         }
         tasks.spawn(background.clone().run_until_cancelled_owned(async move {
             sites.whole().await;
@@ -133,27 +136,10 @@ impl Service {
     }
 }
 
-/// Waits for the database, but not for a migration that cannot be applied.
-async fn migrate(options: &DatabaseOptions) -> sqlx::Result<()> {
-    let mut retry = Backoff::BACKGROUND.retry();
-    loop {
-        match store::migrate_as_owner(options, &MIGRATIONS).await {
-            Err(error) if store::transient(&error) => {
-                tracing::warn!(error = %error, "database is away, waiting");
-                retry.wait().await;
-            }
-            migrated => return migrated,
-        }
-    }
-}
-
 /// The database was away at the start.
-async fn prepare_late(options: &DatabaseOptions) {
-    match migrate(options).await {
-        Ok(()) => tracing::info!("schema brought up to date"),
-        Err(error) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(error, "failed to bring the schema up to date: the configuration is not saved");
-        }
+async fn open_late(schema: &Gate) {
+    if let Err(error) = schema.open().await {
+        let error: &dyn std::error::Error = &error;
+        tracing::error!(error, "failed to read the version of the schema: the configuration may not be saved");
     }
 }

@@ -29,7 +29,14 @@ const HEARTBEAT_MAX_AGE: Duration = Duration::from_secs(5);
 /// take every replica away.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    conditions: Arc<Mutex<BTreeMap<&'static str, bool>>>,
+    conditions: Arc<Mutex<BTreeMap<&'static str, Condition>>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Condition {
+    Holds,
+    /// Does not hold; and why, where that is known.
+    Missing(Option<String>),
 }
 
 /// When the event loop last turned, in milliseconds of [`Clock::monotonic`].
@@ -91,11 +98,9 @@ async fn live(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
-    let missing = admin.readiness.missing();
-    if missing.is_empty() {
-        (StatusCode::OK, "ok\n".to_owned())
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", missing.join(", ")))
+    match admin.readiness.waiting() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(waiting) => (StatusCode::SERVICE_UNAVAILABLE, format!("{waiting}\n")),
     }
 }
 
@@ -114,22 +119,45 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 impl Readiness {
     /// Conditions that all begin false, e.g. `["configuration", "listener"]`.
     pub fn new(conditions: &[&'static str]) -> Self {
-        let conditions = conditions.iter().map(|condition| (*condition, false)).collect();
+        let conditions = conditions.iter().map(|condition| (*condition, Condition::Missing(None))).collect();
         Self { conditions: Arc::new(Mutex::new(conditions)) }
     }
 
     /// Says whether a condition holds; one that was not declared is added.
     pub fn set(&self, condition: &'static str, holds: bool) {
-        let before = self.conditions.lock().unwrap_or_else(PoisonError::into_inner).insert(condition, holds);
-        if before != Some(holds) {
-            tracing::info!(condition, holds, "readiness changed");
-        }
+        self.turn(condition, if holds { Condition::Holds } else { Condition::Missing(None) });
+    }
+
+    /// Says that a condition does not hold, and why: `/readyz` tells it.
+    pub fn wait_for(&self, condition: &'static str, why: String) {
+        self.turn(condition, Condition::Missing(Some(why)));
     }
 
     /// What does not hold yet.
     pub fn missing(&self) -> Vec<&'static str> {
         let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.iter().filter(|(_, holds)| !**holds).map(|(condition, _)| *condition).collect()
+        let missing = conditions.iter().filter(|(_, state)| **state != Condition::Holds);
+        missing.map(|(condition, _)| *condition).collect()
+    }
+
+    /// The same as a sentence, with the reasons; `None` = everything holds.
+    pub fn waiting(&self) -> Option<String> {
+        let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = conditions.iter().filter_map(|(condition, state)| match state {
+            Condition::Holds => None,
+            Condition::Missing(None) => Some((*condition).to_owned()),
+            Condition::Missing(Some(why)) => Some(format!("{condition} ({why})")),
+        });
+        let missing: Vec<_> = missing.collect();
+        (!missing.is_empty()).then(|| format!("waiting for {}", missing.join(", ")))
+    }
+
+    fn turn(&self, condition: &'static str, state: Condition) {
+        let holds = state == Condition::Holds;
+        let before = self.conditions.lock().unwrap_or_else(PoisonError::into_inner).insert(condition, state);
+        if before.is_none_or(|before| (before == Condition::Holds) != holds) {
+            tracing::info!(condition, holds, "readiness changed");
+        }
     }
 }
 
@@ -175,6 +203,12 @@ mod tests {
         assert!(readiness.missing().is_empty());
         readiness.set("configuration", false);
         assert_eq!(readiness.missing(), ["configuration"]);
+        readiness.wait_for("schema", "version 6, needs 7".to_owned());
+        assert_eq!(readiness.missing(), ["configuration", "schema"]);
+        assert_eq!(readiness.waiting().unwrap(), "waiting for configuration, schema (version 6, needs 7)");
+        readiness.set("configuration", true);
+        readiness.set("schema", true);
+        assert_eq!(readiness.waiting(), None);
     }
 
     #[test]

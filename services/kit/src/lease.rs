@@ -70,6 +70,7 @@ impl LeaseSet {
             match token.run_until_cancelled(tokio::time::timeout(self.shared.ttl, round)).await {
                 Some(Ok(Ok(()))) => {}
                 Some(Ok(Err(error))) => {
+                    crate::store::note(&error);
                     tracing::warn!(error = &error as &dyn std::error::Error, "failed to renew leases");
                 }
                 Some(Err(_)) => tracing::warn!("failed to renew leases in time"),

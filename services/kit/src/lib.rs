@@ -13,7 +13,8 @@
 //! | [`crypto`], [`tls`], [`seal`] | one rustls provider, the mesh's certificates, sealed values |
 //! | [`rpc`] | gRPC between the parts: mTLS, an allow-list per method, balanced channels |
 //! | [`http`] | HTTP/1.1 for strangers: bounded connections, heads, answers |
-//! | [`store`], [`lease`], [`outbox`], [`kafka`] | PostgreSQL pools, leased shards, the relay to Kafka |
+//! | [`store`], [`schema`] | PostgreSQL pools, the version of a schema and the command that brings it up to date |
+//! | [`lease`], [`outbox`], [`kafka`] | leased shards, the relay to Kafka |
 //! | [`batch`], [`backoff`], [`error`] | natural batching, jittered delays, errors as one line |
 //! | [`process`], [`admin`], [`shutdown`] | the life of a process, probes and metrics over HTTP, signals |
 //! | [`fault`] | what tests break in a debug build |
@@ -34,6 +35,7 @@ pub mod options;
 pub mod outbox;
 pub mod process;
 pub mod rpc;
+pub mod schema;
 pub mod seal;
 pub mod shutdown;
 pub mod store;

@@ -14,9 +14,6 @@ pub struct DatabaseOptions {
     /// Connection URL of the runtime role, e.g. `postgres://tenant:secret@db/tenant`
     #[arg(long, env = "FIORINO_DATABASE_URL", value_name = "URL")]
     pub database_url: DatabaseUrl,
-    /// Connection URL of the role that owns the schema and runs migrations; default: the runtime role's
-    #[arg(long, env = "FIORINO_DATABASE_MIGRATION_URL", value_name = "URL")]
-    pub database_migration_url: Option<DatabaseUrl>,
     /// Largest number of connections of one pool (there is a pool per class of work)
     #[arg(long, env = "FIORINO_DATABASE_POOL_MAX", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub database_pool_max: u32,
@@ -123,16 +120,10 @@ impl DatabaseOptions {
     pub fn for_url(url: &str) -> Result<Self, DatabaseUrlError> {
         Ok(Self {
             database_url: url.parse()?,
-            database_migration_url: None,
             database_pool_max: 8,
             database_acquire_timeout_ms: 500,
             database_statement_timeout_ms: 5_000,
         })
-    }
-
-    /// The URL migrations run with.
-    pub fn migration_url(&self) -> &DatabaseUrl {
-        self.database_migration_url.as_ref().unwrap_or(&self.database_url)
     }
 
     /// Longest wait for a free connection.
@@ -248,10 +239,9 @@ mod tests {
 
     #[test]
     fn a_printed_configuration_shows_everything_but_the_password() {
-        let printed = redacted(&parse(&["--database-migration-url=postgres://owner:hunter3@db/tenant"]).unwrap());
+        let printed = redacted(&parse(&[]).unwrap());
         assert!(!printed.contains("hunter"), "{printed}");
-        for shown in ["postgres://tenant:***@db.local:5433/tenant", "owner:***@db", "k1:9092,k2:9092", "127.0.0.1:9090"]
-        {
+        for shown in ["postgres://tenant:***@db.local:5433/tenant", "k1:9092,k2:9092", "127.0.0.1:9090"] {
             assert!(printed.contains(shown), "{shown} is missing in {printed}");
         }
     }
@@ -260,7 +250,7 @@ mod tests {
     #[case("--trace-ratio=1.01")]
     #[case("--trace-ratio=NaN")]
     #[case("--database-pool-max=0")]
-    #[case("--database-migration-url=mysql://nobody")]
+    #[case("--database-acquire-timeout-ms=0")]
     #[case("--admin-listen=nowhere")]
     #[case("--log-format=xml")]
     fn what_cannot_work_is_refused_at_start(#[case] argument: &str) {

@@ -6,6 +6,8 @@
 
 use std::{error::Error, process::ExitCode};
 
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches};
+use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -14,9 +16,12 @@ use crate::{
     clock::Clock,
     crypto, error,
     options::{self, AdminOptions, TelemetryOptions},
-    shutdown,
+    schema, shutdown,
     telemetry::{self, Telemetry},
 };
+
+/// The command that brings a schema up to date.
+const MIGRATE: &str = "migrate";
 
 /// What every process is told.
 pub trait Options: clap::Parser + std::fmt::Debug {
@@ -51,12 +56,72 @@ where
     E: Into<Box<dyn Error>>,
 {
     crypto::install_ring();
-    let options = O::parse();
-    let telemetry = match telemetry::init(service, options.telemetry()) {
+    serve(service, readiness, O::parse(), work).await
+}
+
+/// The same for a service with a database: `<program> migrate` brings its schema up to date and ends, 0 or another exit code, with the
+/// outcome as its last line.
+pub async fn run_on_schema<O, E>(
+    service: &'static str,
+    migrator: &Migrator,
+    readiness: &[&'static str],
+    work: impl AsyncFnOnce(O, Context) -> Result<(), E>,
+) -> ExitCode
+where
+    O: Options,
+    E: Into<Box<dyn Error>>,
+{
+    crypto::install_ring();
+    let migrate = schema::Options::command().name(MIGRATE);
+    let mut program = O::command().subcommand(migrate).subcommand_negates_reqs(true);
+    let matches = program.get_matches_mut();
+    match matches.subcommand() {
+        Some((_, matches)) => migrate_schema(service, parsed(&mut program, matches), migrator).await,
+        None => serve(service, readiness, parsed(&mut program, &matches), work).await,
+    }
+}
+
+fn parsed<O: FromArgMatches>(program: &mut clap::Command, matches: &ArgMatches) -> O {
+    O::from_arg_matches(matches).unwrap_or_else(|error| error.format(program).exit())
+}
+
+async fn migrate_schema(service: &'static str, options: schema::Options, migrator: &Migrator) -> ExitCode {
+    let telemetry = start_telemetry::<schema::Options>(service, &options.telemetry);
+    tracing::info!(options = options::redacted(&options), "migrating");
+    let migrated = schema::migrate(&options, migrator).await;
+    match &migrated {
+        Ok(found) => {
+            tracing::info!(
+                version = found.version,
+                compatible_from = found.compatible_from,
+                "the schema is up to date"
+            );
+        }
+        Err(error) => tracing::error!(error = error::chain(error), "failed to migrate"),
+    }
+    telemetry.shutdown().await;
+    if migrated.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn start_telemetry<O: clap::CommandFactory>(service: &'static str, options: &TelemetryOptions) -> Telemetry {
+    match telemetry::init(service, options) {
         Ok(telemetry) => telemetry,
         // Nothing can log yet: told as clap tells a wrong flag.
         Err(error) => O::command().error(clap::error::ErrorKind::InvalidValue, error::chain(&error)).exit(),
-    };
+    }
+}
+
+async fn serve<O, E>(
+    service: &'static str,
+    readiness: &[&'static str],
+    options: O,
+    work: impl AsyncFnOnce(O, Context) -> Result<(), E>,
+) -> ExitCode
+where
+    O: Options,
+    E: Into<Box<dyn Error>>,
+{
+    let telemetry = start_telemetry::<O>(service, options.telemetry());
     tracing::info!(options = options::redacted(&options), "starting");
     let context =
         Context { token: shutdown::on_signals(), readiness: Readiness::new(readiness), clock: Clock::system() };

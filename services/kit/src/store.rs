@@ -1,13 +1,15 @@
 //! PostgreSQL: a pool per class of work, transactions, names of broken constraints.
 
+mod stale;
+
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, global, metrics::AsyncInstrument};
 use sqlx::{
-    Connection as _, PgConnection, PgPool, Postgres, Transaction, error::DatabaseError, migrate::Migrator,
-    postgres::PgPoolOptions,
+    Connection as _, PgConnection, PgPool, Postgres, Transaction, error::DatabaseError, postgres::PgPoolOptions,
 };
 
+pub use self::stale::{Failure, note, read};
 use crate::options::DatabaseOptions;
 
 const CONNECTION_LIFETIME: Duration = Duration::from_mins(30);
@@ -69,6 +71,10 @@ pub fn connect_class(options: &DatabaseOptions, class: Class) -> sqlx::Result<Pg
         .test_before_acquire(false)
         .max_lifetime(CONNECTION_LIFETIME)
         .idle_timeout(CONNECTION_IDLE)
+        .before_acquire(|_, connection| {
+            let usable = stale::is_usable(connection.age);
+            Box::pin(async move { Ok(usable) })
+        })
         .after_release(|connection, _| Box::pin(answers(connection)))
         .connect_lazy_with(connection);
     observe(&pool, class);
@@ -106,26 +112,6 @@ fn observe(pool: &PgPool, class: Class) {
     most.record(u64::from(class.max), &[label]);
 }
 
-/// Brings the schema up to date with a connection of the owning role; several replicas may do it at once.
-///
-/// # Errors
-/// What the database or the migrator says.
-pub async fn migrate_as_owner(options: &DatabaseOptions, migrator: &Migrator) -> sqlx::Result<()> {
-    let connection = options.migration_url().connect_options()?.application_name("migrate");
-    let pool = PgPoolOptions::new().max_connections(1).connect_with(connection).await?;
-    let migrated = migrate(&pool, migrator).await;
-    pool.close().await;
-    migrated
-}
-
-/// Brings the schema up to date through `pool`.
-///
-/// # Errors
-/// What the database or the migrator says.
-pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> sqlx::Result<()> {
-    migrator.run(pool).await.map_err(Into::into)
-}
-
 /// A transaction under the pool's acquire and statement timeouts; rolled back when dropped.
 ///
 /// # Errors
@@ -147,8 +133,12 @@ const TRANSIENT: [&str; 6] = ["08", "25006", "25P03", "40", "53", "57"];
 /// Those that hit whoever asks: connections, no room, shutting down, a server that only reads.
 const AWAY: [&str; 4] = ["08", "25006", "53", "57P"];
 
-/// Whether trying again can help: the database or a connection is away, busy or shutting down, or transactions got in each other's way.
+/// Whether trying again can help: the database or a connection is away, busy or shutting down, transactions got in each other's way, or
+/// a prepared statement outlived a change of the schema ([`note`]).
 pub fn transient(error: &sqlx::Error) -> bool {
+    if note(error) {
+        return true;
+    }
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

@@ -1,15 +1,12 @@
-//! The service's own database: a pool per class of work, the schema, and a limit on every wait.
+//! The service's own database: a pool per class of work, and a limit on every wait.
 
 use std::time::Duration;
 
 use fiorino_kit::{
-    backoff::Backoff,
     options::DatabaseOptions,
     store::{self, Class},
 };
 use sqlx::PgPool;
-
-use crate::MIGRATIONS;
 
 /// One pool per class of work: what is slow or stuck in one takes no connection from another (ARCHITECTURE.md 5.3).
 #[derive(Debug, Clone)]
@@ -47,23 +44,6 @@ impl Pools {
     /// Closes every connection.
     pub(crate) async fn close(&self) {
         tokio::join!(self.receipts.close(), self.dispatch.close(), self.config.close());
-    }
-}
-
-/// Waits for the database, but not for a migration that cannot be applied.
-///
-/// # Errors
-/// What the migrator says.
-pub(crate) async fn migrate(options: &DatabaseOptions) -> sqlx::Result<()> {
-    let mut retry = Backoff::BACKGROUND.retry();
-    loop {
-        match store::migrate_as_owner(options, &MIGRATIONS).await {
-            Err(error) if store::transient(&error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "database is away, waiting");
-                retry.wait().await;
-            }
-            migrated => return migrated,
-        }
     }
 }
 

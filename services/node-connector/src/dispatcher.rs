@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fiorino_domain::case::CaseKind;
-use fiorino_kit::{backoff::Backoff, clock::Clock, fault, lease::LeaseSet, rpc, telemetry::identifier, trace};
+use fiorino_kit::{backoff::Backoff, clock::Clock, fault, lease::LeaseSet, rpc, store, telemetry::identifier, trace};
 use fiorino_proto::receipts::v1::{ApplyOutcome, ApplyReceiptsRequest, Receipt, receipts_client::ReceiptsClient};
 use fiorino_wire::{self as wire, ReadError, ReceiptMessage};
 use sqlx::PgPool;
@@ -139,6 +139,9 @@ impl Dispatcher {
                     continue;
                 }
                 Err(error) => {
+                    if let Away::Inbox(error) = &error {
+                        store::note(error);
+                    }
                     tracing::warn!(error = &error as &dyn std::error::Error, "failed to apply receipts, trying again");
                     retry.next_delay()
                 }

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use fiorino_kit::process;
-use fiorino_node_connector::service;
+use fiorino_node_connector::{MIGRATIONS, service};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    Box::pin(process::run("node-connector", service::CONDITIONS, service::run)).await
+    Box::pin(process::run_on_schema("node-connector", &MIGRATIONS, service::CONDITIONS, service::run)).await
 }

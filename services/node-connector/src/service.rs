@@ -9,18 +9,20 @@ use fiorino_kit::{
     http::Terms,
     lease::LeaseSet,
     process, rpc,
+    schema::{self, Gate},
     seal::{self, Unsealer},
     tls::{self, Identity},
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
+    MIGRATIONS,
     addressee::Resolver,
     backoffice::{self, Intervals, Poller},
     config::Options,
-    database::{self, Pools},
+    database::Pools,
     dispatcher::{self, Dispatcher},
     http::{
         self, Front, Limits,
@@ -57,8 +59,8 @@ pub struct Service {
     dispatcher: Dispatcher,
     poller: Poller,
     leases: [LeaseSet; 2],
-    /// The schema could not be brought up to date yet.
-    late_schema: Option<Options>,
+    /// The database was away at the start: whether its schema fits is not known yet.
+    late_schema: Option<Gate>,
     readiness: Readiness,
     addresses: Addresses,
 }
@@ -81,7 +83,7 @@ pub enum Error {
     /// Tenant's endpoints.
     #[error("failed to prepare the channel to tenant")]
     Channel(#[from] rpc::Error),
-    /// The database's URL, or a migration that does not apply.
+    /// The database's URL, or its schema could not be read.
     #[error("failed to prepare the database")]
     Database(#[from] sqlx::Error),
     /// The key that opens sealed values.
@@ -99,7 +101,7 @@ pub enum Error {
 }
 
 /// What must hold before the node may call.
-pub const CONDITIONS: &[&str] = &["configuration", "listener"];
+pub const CONDITIONS: &[&str] = &[schema::CONDITION, "configuration", "listener"];
 
 /// The work of the process, from its options to its end.
 ///
@@ -107,16 +109,21 @@ pub const CONDITIONS: &[&str] = &["configuration", "listener"];
 /// See [`Service::start`] and [`Service::run`].
 pub async fn run(options: Options, context: process::Context) -> Result<(), Error> {
     let process::Context { token, readiness, clock } = context;
-    Service::start(options, Tuning::default(), clock, readiness).await?.run(token).await
+    let starting = Service::start(options, Tuning::default(), clock, readiness);
+    match token.run_until_cancelled(starting).await.transpose()? {
+        Some(service) => service.run(token).await,
+        None => Ok(()), // told to end while the schema did not fit
+    }
 }
 
 // === impl Service ===
 
 impl Service {
-    /// Loads identity and keys, brings the schema up to date (or goes on trying), loads the saved configuration and listens.
+    /// Loads identity and keys, waits for a schema that fits (but not long for a database that is away), loads the saved configuration and
+    /// listens.
     ///
     /// # Errors
-    /// What waiting does not mend: certificates, URLs, a broken migration, a taken port.
+    /// What waiting does not mend: certificates, URLs, a database that refuses the login, a taken port.
     pub async fn start(options: Options, tuning: Tuning, clock: Clock, readiness: Readiness) -> Result<Self, Error> {
         let identity = Identity::load(&options.tls)?;
         Unsealer::from_file(&options.unseal_key)?;
@@ -127,8 +134,8 @@ impl Service {
             Terms { bounds: tuning.connections, clock: clock.clone(), ended: metrics.connections_ended.clone() };
         let context = listener::Context { terms, metrics: metrics.clone() };
         let (listeners, addresses) = listeners(&options, &context).await?;
-        let schema = timeout(SCHEMA_PATIENCE, database::migrate(&options.database)).await;
-        let late_schema = schema.map_or(Ok(Some(options.clone())), |migrated| migrated.map(|()| None))?;
+        let schema = Gate::new(pools.config.clone(), &MIGRATIONS, readiness.clone());
+        let late_schema = (!schema.open_unless_away(SCHEMA_PATIENCE).await?).then_some(schema);
 
         let follow = fiorino_config_client::Options::new("node-connector", &options.replica);
         let (whole, config) = Client::load(follow, Projection, pools.config.clone(), tenant.clone()).await;
@@ -202,9 +209,9 @@ impl Service {
             let until = background.clone();
             behind.spawn(essential("leases", tokio::spawn(async move { lease.run(until).await })));
         }
-        if let Some(options) = late_schema {
+        if let Some(schema) = late_schema {
             let token = background.clone();
-            behind.spawn(async move { token.run_until_cancelled(prepare_late(&options)).await });
+            behind.spawn(async move { token.run_until_cancelled(open_late(&schema)).await });
         }
         let ready = async move {
             whole.whole().await;
@@ -250,14 +257,11 @@ async fn listeners(options: &Options, context: &listener::Context) -> Result<(Ve
 }
 
 /// The database was away at the start.
-async fn prepare_late(options: &Options) {
-    match database::migrate(&options.database).await {
-        Ok(()) => tracing::info!("schema brought up to date"),
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "failed to bring the schema up to date: receipts are answered 503"
-            );
-        }
+async fn open_late(schema: &Gate) {
+    if let Err(error) = schema.open().await {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "failed to read the version of the schema: receipts may be answered 503"
+        );
     }
 }

@@ -96,6 +96,9 @@ impl Consumer {
         let mut retry = Backoff::BACKGROUND.retry();
         while !token.is_cancelled() {
             let Err(error) = self.follow(&token, &mut retry).await else { continue };
+            if let Error::Database(error) = &error {
+                fiorino_kit::store::note(error);
+            }
             tracing::warn!(error = &error as &dyn std::error::Error, "failed to read payments, trying again");
             token.run_until_cancelled(retry.wait()).await;
         }

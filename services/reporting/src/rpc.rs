@@ -2,7 +2,7 @@
 
 use fiorino_config_client::Handle;
 use fiorino_domain::institution::InstitutionCode;
-use fiorino_kit::rpc::Allow;
+use fiorino_kit::{rpc::Allow, store::read};
 use fiorino_proto::payments::v1::{
     GetPaymentRequest, GetPaymentResponse, ListPaymentsRequest, ListPaymentsResponse, payments_server,
 };
@@ -47,7 +47,7 @@ impl Payments {
         }
         let receipt_id = key("receipt_id", &request.receipt_id)?;
         let span = fiorino_kit::store::span("get payment");
-        let payment = store::get(&self.pool, &institution, receipt_id).instrument(span).await?;
+        let payment = read(|| store::get(&self.pool, &institution, receipt_id)).instrument(span).await?;
         let missing =
             Error::NotFound { field: "receipt_id", message: "the institution has no payment with this receipt" };
         Ok(GetPaymentResponse { payment: Some(payment.ok_or(missing)?.into()) })
@@ -60,7 +60,7 @@ impl Payments {
         let size = page::size(request.page_size)?;
         let span = fiorino_kit::store::span("list payments");
         // One more than asked tells whether there is a next page.
-        let reading = store::list(&self.pool, &institution, list.notice_number, after, i64::from(size) + 1);
+        let reading = read(|| store::list(&self.pool, &institution, list.notice_number, after, i64::from(size) + 1));
         let mut rows = reading.instrument(span).await?;
         if rows.is_empty() && after == 0 && self.never_heard_of(&institution) {
             let message = "the institution is not served here: check its fiscal code";

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use fiorino_config_client::{Client, Handle, Options as ClientOptions};
 use fiorino_kit::{
     admin::Readiness,
-    backoff::Backoff,
     process,
     rpc::{self, Server},
+    schema::{self, Gate},
     store,
     tls::{self, Identity},
 };
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Conditions of readiness, for [`Readiness::new`].
-pub const CONDITIONS: &[&str] = &["schema", "configuration", "listener"];
+pub const CONDITIONS: &[&str] = &[schema::CONDITION, "configuration", "listener"];
 
 /// Connections for taking payments in: one for a batch, one for the leases, one for the saved configuration.
 const CONSUMER_CONNECTIONS: u32 = 3;
@@ -50,7 +50,7 @@ pub enum Error {
     /// Certificates.
     #[error("failed to load the identity in the mesh")]
     Identity(#[from] tls::Error),
-    /// The database's URL, or a migration that does not apply.
+    /// The database's URL, or its schema could not be read.
     #[error("failed to prepare the database")]
     Database(#[from] sqlx::Error),
     /// The address is taken.
@@ -80,21 +80,21 @@ pub async fn run(options: Options, process: process::Context) -> Result<(), Erro
 // === impl Service ===
 
 impl Service {
-    /// Loads the identity, brings the schema up to date (waiting for the database if it is away), and listens. `None` when the
-    /// process was told to end meanwhile.
+    /// Loads the identity, waits for a schema that fits (and for the database if it is away), and listens. `None` when the process was
+    /// told to end meanwhile.
     ///
     /// # Errors
-    /// What waiting does not mend: certificates, URLs, a broken migration, a taken port.
+    /// What waiting does not mend: certificates, URLs, a database that refuses the login, a taken port.
     pub async fn start(options: Options, process: &process::Context) -> Result<Option<Self>, Error> {
         let process::Context { token, readiness, clock } = process;
         let identity = Identity::load(&options.tls)?;
         let tenant = rpc::connect(&options.tenant_endpoints, "tenant", &identity, "reporting")?;
         let reading = store::connect(&options.database, "read", options.database.database_pool_max)?;
         let writing = store::connect(&options.database, "consume", CONSUMER_CONNECTIONS)?;
-        if token.run_until_cancelled(migrate(&options)).await.transpose()?.is_none() {
+        let schema = Gate::new(writing.clone(), &MIGRATIONS, readiness.clone());
+        if token.run_until_cancelled(schema.open()).await.transpose()?.is_none() {
             return Ok(None);
         }
-        readiness.set("schema", true);
         let address = options.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
         let (institutions, configuration) = Client::load(
@@ -146,20 +146,5 @@ impl Service {
             pool.close().await;
         }
         served.map_err(Into::into)
-    }
-}
-
-/// Waits for the database, but not for a migration that cannot be applied.
-async fn migrate(options: &Options) -> Result<(), Error> {
-    let mut retry = Backoff::BACKGROUND.retry();
-    loop {
-        match store::migrate_as_owner(&options.database, &MIGRATIONS).await {
-            Ok(()) => return Ok(()),
-            Err(error) if store::transient(&error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "database is away, waiting");
-                retry.wait().await;
-            }
-            Err(error) => return Err(error.into()),
-        }
     }
 }

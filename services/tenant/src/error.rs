@@ -112,6 +112,15 @@ impl Error {
     }
 }
 
+impl store::Failure for Error {
+    fn database(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Store { source } => Some(source),
+            _ => None,
+        }
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         if let Error::Store { source } = &error {

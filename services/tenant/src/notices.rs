@@ -66,10 +66,11 @@ impl Notices {
     async fn verify(&self, notices: &[NoticeRef]) -> Result<Vec<VerifyReply>> {
         within(notices.len(), "notices")?;
         let now = self.clock.now();
-        let found = {
+        let found = store::read(|| async {
             let mut connection = self.pool.acquire().await?;
-            read::read(&mut connection, &self.environment, notices.iter(), Wanted::Summary, self.clock.today()).await?
-        };
+            read::read(&mut connection, &self.environment, notices.iter(), Wanted::Summary, self.clock.today()).await
+        })
+        .await?;
         let reply = |found: &Found| match judge(found, now) {
             Ok(payable) => Reply::Payable(payable.summary()),
             Err(refusal) => {

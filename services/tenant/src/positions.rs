@@ -217,7 +217,8 @@ impl positions_server::Positions for Positions {
         request: Request<proto::GetPositionRequest>,
     ) -> Result<Response<proto::GetPositionResponse>, Status> {
         let client = rpc::actor(&request);
-        let position = self.get(&client, request.into_inner()).await?;
+        let request = request.into_inner();
+        let position = store::read(|| self.get(&client, request.clone())).await?;
         Ok(Response::new(proto::GetPositionResponse { position: Some(position) }))
     }
 
@@ -225,7 +226,8 @@ impl positions_server::Positions for Positions {
         &self,
         request: Request<proto::ListPositionsRequest>,
     ) -> Result<Response<proto::ListPositionsResponse>, Status> {
-        Ok(Response::new(self.list(request.get_ref()).await?))
+        let request = request.into_inner();
+        Ok(Response::new(store::read(|| self.list(&request)).await?))
     }
 }
 

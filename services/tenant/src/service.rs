@@ -8,7 +8,7 @@ use fiorino_kit::{
     outbox::{self, Relay},
     process,
     rpc::{self, Server},
-    store,
+    schema::{self, Gate},
     tls::{self, Identity},
 };
 use fiorino_proto::{
@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// What must hold before calls may come.
-pub const CONDITIONS: &[&str] = &["schema", "listener"];
+pub const CONDITIONS: &[&str] = &[schema::CONDITION, "listener"];
 
 /// Largest message in either direction, bytes.
 const MESSAGE_MAX: usize = 4 * 1024 * 1024;
@@ -59,7 +59,7 @@ pub enum Error {
     /// Certificates.
     #[error("failed to load the identity in the mesh")]
     Identity(#[from] tls::Error),
-    /// The database's URL, or a migration that does not apply.
+    /// The database's URL, or its schema could not be read.
     #[error("failed to prepare the database")]
     Database(#[from] sqlx::Error),
     /// Kafka's options.
@@ -92,20 +92,20 @@ pub async fn run(options: Options, process: process::Context) -> Result<(), Erro
 // === impl Service ===
 
 impl Service {
-    /// Loads the identity, brings the schema up to date (waiting for the database if it is away), and listens. `None` when the
-    /// process was told to end meanwhile.
+    /// Loads the identity, waits for a schema that fits (and for the database if it is away), and listens. `None` when the process was
+    /// told to end meanwhile.
     ///
     /// # Errors
-    /// What waiting does not mend: certificates, URLs, a broken migration, a taken port.
+    /// What waiting does not mend: certificates, URLs, a database that refuses the login, a taken port.
     pub async fn start(options: Options, process: &process::Context) -> Result<Option<Self>, Error> {
         let process::Context { token, readiness, clock } = process;
         let identity = Identity::load(&options.tls)?;
         let context = Context::new(&options, clock.clone())?;
         let producer = kafka::producer(&options.kafka)?;
-        if token.run_until_cancelled(migrate(&options)).await.transpose()?.is_none() {
+        let schema = Gate::new(context.pools.config.clone(), &MIGRATIONS, readiness.clone());
+        if token.run_until_cancelled(schema.open()).await.transpose()?.is_none() {
             return Ok(None);
         }
-        readiness.set("schema", true);
         let address = options.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
         let holder = format!("tenant-{}", Uuid::new_v4());
@@ -175,21 +175,6 @@ fn server(
         .add(DisplayServer::new(display).max_decoding_message_size(MESSAGE_MAX))
         .add(PositionsServer::new(positions).max_decoding_message_size(MESSAGE_MAX))
         .add(ReceiptsServer::new(receipts).max_decoding_message_size(MESSAGE_MAX))
-}
-
-/// Waits for the database, but not for a migration that cannot be applied.
-async fn migrate(options: &Options) -> Result<(), Error> {
-    let mut retry = Backoff::BACKGROUND.retry();
-    loop {
-        match store::migrate_as_owner(&options.database, &MIGRATIONS).await {
-            Ok(()) => return Ok(()),
-            Err(error) if store::transient(&error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "database is away, waiting");
-                retry.wait().await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// Creates what is missing; Kafka may be away for as long as it likes.

@@ -7,6 +7,7 @@ mod database;
 mod names;
 mod parts;
 pub mod raw;
+pub mod schema;
 
 pub use database::{TestDatabase, template_key};
 pub use fiorino_rig::{

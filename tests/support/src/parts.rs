@@ -58,7 +58,7 @@ impl Parts {
         self.database(&template_key(service, migrator), async |pool: PgPool| migrator.run(&pool).await).await
     }
 
-    /// An empty database of its own, for a process that migrates by itself.
+    /// An empty database of its own, for who makes its tables.
     ///
     /// # Errors
     /// When the server cannot be reached.

@@ -75,6 +75,22 @@ impl Plan<'_> {
         Ok((planned, addresses))
     }
 
+    /// Brings the schema of each service up to date, by its own command.
+    pub(crate) fn migrations(&self) -> Vec<(String, Spec)> {
+        let owners = self.databases.iter().map(|(service, urls)| {
+            let name = format!("{service}-migrate");
+            let log = self.options.run_dir.join(format!("{name}.log"));
+            let program = self.options.bin_dir.join(format!("fiorino-{service}"));
+            let spec = Spec::new(program, log).dir(&self.options.run_dir).arg("migrate").args([
+                flag("database-migration-url", &urls.owner),
+                flag("log-format", "json"),
+                flag("log-filter", &self.options.log_filter),
+            ]);
+            (service.clone(), spec)
+        });
+        owners.collect()
+    }
+
     fn sink(&self) -> Planned {
         let ports = self.ports;
         let mut spec = self
@@ -183,8 +199,7 @@ impl Plan<'_> {
 
     fn with_database(&self, spec: Spec, process: &str, service: &str) -> Result<Spec> {
         let urls = self.databases.get(service).with_context(|| format!("{service} has no database"))?;
-        let [runtime, owner] = [&urls.runtime, &urls.owner].map(|url| self.ways.database_url(process, url));
-        Ok(spec.args([flag("database-url", runtime), flag("database-migration-url", owner)]))
+        Ok(spec.arg(flag("database-url", self.ways.database_url(process, &urls.runtime))))
     }
 
     /// Identity, probes and telemetry: the same for every service.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use fiorino_rig::certs::{Mesh, write_secret};
 use fiorino_rig::proxy::Proxy;
-use fiorino_rig::{Process, free_port, workspace_root};
+use fiorino_rig::{Process, Spec, eventually, free_port, workspace_root};
 
 use crate::command::run;
 use crate::processes::{Plan, Planned, Ports};
@@ -17,6 +17,9 @@ use crate::{Options, databases};
 
 /// A busy machine with two cores needs a while; a process that ends is noticed at once.
 const READY_DEADLINE: Duration = Duration::from_mins(1);
+
+/// All that `migrate` may take on an empty database, on the same machine.
+const MIGRATION_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Where everything is.
 #[derive(Debug, Clone)]
@@ -100,6 +103,7 @@ impl World {
             ways: &ways,
         };
         let (planned, addresses) = plan.processes()?;
+        migrate(plan.migrations(), &options).await?;
         let (outside, planned): (Vec<Planned>, Vec<Planned>) =
             planned.into_iter().partition(|process| options.outside.contains(&process.name));
         for process in outside {
@@ -265,6 +269,25 @@ impl Drop for World {
         });
         drop(remover.join());
     }
+}
+
+/// Runs each service's `migrate` to its end, side by side. For a service that somebody else starts there is a script.
+async fn migrate(migrations: Vec<(String, Spec)>, options: &Options) -> Result<()> {
+    let outside = |service: &str| options.outside.iter().any(|process| process.starts_with(service));
+    let (outside, here): (Vec<_>, Vec<_>) = migrations.into_iter().partition(|(service, _)| outside(service));
+    for (service, spec) in outside {
+        fs_err::write(options.run_dir.join(format!("{service}-migrate.sh")), spec.script())?;
+    }
+    let mut running = Vec::new();
+    for (service, spec) in here {
+        running.push((service, Process::spawn(&spec)?));
+    }
+    for (service, mut process) in running {
+        let ended = eventually(MIGRATION_DEADLINE, async || process.exited()?.context("still running")).await;
+        let status = ended.with_context(|| format!("{service} migrate did not end\n{}", process.log_tail(5)))?;
+        ensure!(status.success(), "{service} migrate failed\n{}", process.log_tail(5));
+    }
+    Ok(())
 }
 
 /// Installs the definitions and makes the platform's namespace.

@@ -96,14 +96,13 @@ impl World {
 
     pub(crate) fn arguments(&self) -> Vec<String> {
         let identity = self.mesh.identity("front-office");
-        // With the rights of its runtime role; migrations with those of the owner.
+        // With the rights of its runtime role.
         let runtime = format!("{}?options=-c%20role%3Dfiorino_front_office_runtime", self.database.url);
         vec![
             "fiorino-front-office".to_owned(),
             "--listen=127.0.0.1:0".to_owned(),
             format!("--tenant-endpoints={}", self.tenant.endpoint()),
             format!("--database-url={runtime}"),
-            format!("--database-migration-url={}", self.database.url),
             format!("--tls-cert={}", identity.cert.display()),
             format!("--tls-key={}", identity.key.display()),
             format!("--tls-ca={}", identity.ca.display()),

@@ -24,7 +24,7 @@ use crate::{
     fault,
     kafka::{self, Envelope, Producer},
     lease::LeaseSet,
-    trace,
+    store, trace,
 };
 
 /// Rows of one shard in one pass: with 16 shards and the largest payloads 128 MiB.
@@ -125,6 +125,9 @@ impl Relay {
                 token.run_until_cancelled(wake).await;
             }
             Err(error) => {
+                if let Error::Database(error) = &error {
+                    store::note(error);
+                }
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     failures = retry.failures(),

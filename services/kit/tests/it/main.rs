@@ -10,6 +10,8 @@ mod outbox;
 mod rpc_access;
 mod rpc_failover;
 mod rpc_limits;
+mod schema;
+mod stale;
 mod store;
 mod telemetry;
 mod tls;

@@ -1,6 +1,6 @@
-//! Pools: limits of a class, lazily connected, migrations by several replicas at once.
+//! Pools: limits of a class, lazily connected.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use fiorino_kit::{
     clock::Clock,
@@ -9,18 +9,13 @@ use fiorino_kit::{
     store::{self, Class},
 };
 use fiorino_test_support::{Parts, TestDatabase, eventually};
-use futures::future::join_all;
-use sqlx::{
-    SqlStr,
-    migrate::{Migration, MigrationType, Migrator},
-};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
 };
 use tokio_util::sync::CancellationToken;
 
-async fn database() -> TestDatabase {
+pub(crate) async fn database() -> TestDatabase {
     Parts::get().empty_database().await.unwrap()
 }
 
@@ -130,19 +125,6 @@ async fn a_dropped_transaction_changes_nothing() {
     drop(transaction);
     let count: i64 = sqlx::query_scalar("select count(*) from t").fetch_one(&database.pool).await.unwrap();
     assert_eq!(count, 0);
-}
-
-#[tokio::test]
-async fn replicas_that_start_together_migrate_once() {
-    let database = database().await;
-    let options = DatabaseOptions::for_url(&database.url).unwrap();
-    let sql = SqlStr::from_static("create table t (id int); insert into t (id) values (1)");
-    let migration = Migration::new(1, Cow::Borrowed("t"), MigrationType::Simple, sql, false);
-    let migrator = Migrator { migrations: Cow::Owned(vec![migration]), ..Migrator::DEFAULT };
-    let migrated = join_all((0..4).map(|_| store::migrate_as_owner(&options, &migrator))).await;
-    assert!(migrated.iter().all(Result::is_ok), "{migrated:?}");
-    let count: i64 = sqlx::query_scalar("select count(*) from t").fetch_one(&database.pool).await.unwrap();
-    assert_eq!(count, 1);
 }
 
 /// A way to the database on which everything can be made to vanish without a word, as when it failed over to another address.

@@ -78,7 +78,7 @@ async fn without_a_database_a_replica_verifies_and_tells_receipts_to_come_again(
     let (proxy, url) = Proxy::before_url(&rig.db.url).await.unwrap();
     proxy.set(Line::Cut);
     let mut options = rig.options("node-connector-0");
-    options.database = crate::rig::as_runtime(&url, &url);
+    options.database = crate::rig::as_runtime(&url);
     let node = Node::start(options, Tuning::default()).await;
     node.ready().await;
     node.call(&rig.names.station, messages::verify(&rig.names, NOTICE)).await.assert_ok();

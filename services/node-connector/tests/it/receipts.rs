@@ -284,7 +284,7 @@ async fn database_away_is_503(#[case] line: Line) {
     let rig = Rig::start().await;
     let (proxy, url) = Proxy::before_url(&rig.db.url).await.unwrap();
     let mut options = rig.options("node-connector-0");
-    options.database = crate::rig::as_runtime(&url, &url);
+    options.database = crate::rig::as_runtime(&url);
     let node = Node::start(options, fiorino_node_connector::Tuning::default()).await;
     node.ready().await;
     send(&node, &Receipt::new(&rig.names, "r0")).await.assert_ok();
@@ -323,7 +323,7 @@ async fn after_a_failover_connections_that_hang_are_given_up() {
     let rig = Rig::start().await;
     let (proxy, url) = Proxy::before_url(&rig.db.url).await.unwrap();
     let mut options = rig.options("node-connector-0");
-    options.database = crate::rig::as_runtime(&url, &url);
+    options.database = crate::rig::as_runtime(&url);
     // One hanging connection is a whole pool.
     options.database.database_pool_max = 1;
     let node = Node::start(options, fiorino_node_connector::Tuning::default()).await;

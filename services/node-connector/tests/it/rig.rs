@@ -105,7 +105,7 @@ impl Rig {
             tenant_endpoints: vec![self.tenant.endpoint()],
             unseal_key: self.unseal_key.clone(),
             replica: replica.to_owned(),
-            database: as_runtime(&self.db.url, &self.db.url),
+            database: as_runtime(&self.db.url),
             tls: TlsOptions { tls_cert: identity.cert, tls_key: identity.key, tls_ca: identity.ca },
             admin: AdminOptions { admin_listen: loopback() },
             telemetry: TelemetryOptions::quiet(),
@@ -224,12 +224,9 @@ impl Reply {
     }
 }
 
-/// The service with the rights of its runtime role, the migrations with those of the owner.
-pub(crate) fn as_runtime(url: &str, owner: &str) -> DatabaseOptions {
-    let runtime = format!("{url}?options=-c%20role%3Dfiorino_node_connector_runtime");
-    let mut options = DatabaseOptions::for_url(&runtime).unwrap();
-    options.database_migration_url = Some(owner.parse().unwrap());
-    options
+/// With the rights of the service's runtime role.
+pub(crate) fn as_runtime(url: &str) -> DatabaseOptions {
+    DatabaseOptions::for_url(&format!("{url}?options=-c%20role%3Dfiorino_node_connector_runtime")).unwrap()
 }
 
 pub(crate) fn loopback() -> SocketAddr {

@@ -65,8 +65,7 @@ async fn the_service_itself_cannot_lose_a_receipt() {
         .unwrap();
     let mut connection = db.pool.acquire().await.unwrap();
     sqlx::query("set role fiorino_node_connector_runtime").execute(&mut *connection).await.unwrap();
-    let service: sqlx::postgres::PgConnectOptions =
-        as_runtime(&db.url, &db.url).database_url.connect_options().unwrap();
+    let service: sqlx::postgres::PgConnectOptions = as_runtime(&db.url).database_url.connect_options().unwrap();
     let mut service = sqlx::PgConnection::connect_with(&service).await.unwrap();
     let role: String = sqlx::query_scalar("select current_user::text").fetch_one(&mut service).await.unwrap();
     assert_eq!(role, "fiorino_node_connector_runtime", "every test of the service runs with its own rights");

@@ -4,7 +4,7 @@ use fiorino_domain::{
     activation::{attempt_until, in_progress},
     position::InstalmentState,
 };
-use fiorino_kit::clock::Clock;
+use fiorino_kit::{clock::Clock, store};
 use fiorino_proto::notices::v1::{
     NoticeRef, NoticeState, Refusal, ShowNoticeRequest, ShowNoticeResponse, ShownNotice, display_server,
 };
@@ -37,9 +37,11 @@ impl Display {
     async fn show(&self, request: ShowNoticeRequest) -> Result<Option<ShownNotice>> {
         let ShowNoticeRequest { institution, notice_number } = request;
         let notice = NoticeRef { institution, notice_number, station_id: String::new() };
-        let mut connection = self.pool.acquire().await?;
-        let (found, attempted_at) =
-            read::read_for_display(&mut connection, &self.environment, &notice, self.clock.today()).await?;
+        let (found, attempted_at) = store::read(|| async {
+            let mut connection = self.pool.acquire().await?;
+            read::read_for_display(&mut connection, &self.environment, &notice, self.clock.today()).await
+        })
+        .await?;
         Ok(shown(&found, attempted_at, self.clock.now()))
     }
 }

@@ -32,7 +32,7 @@ impl Tenant {
         Self { process, grpc, admin, mesh }
     }
 
-    /// First line of the answer of the admin port.
+    /// The answer of the admin port.
     async fn get(&self, path: &str) -> Result<String> {
         let mut connection = TcpStream::connect(("127.0.0.1", self.admin)).await?;
         let mut request = Vec::new();
@@ -40,13 +40,18 @@ impl Tenant {
         connection.write_all(&request).await?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await?;
-        Ok(answer.lines().next().context("an empty answer")?.to_owned())
+        Ok(answer)
     }
 
     async fn answers(&self, path: &str, status: &str) {
+        self.says(path, status, "").await;
+    }
+
+    async fn says(&self, path: &str, status: &str, text: &str) {
         let probe = async || {
-            let line = self.get(path).await?;
-            ensure!(line.contains(status), "{path}: {line}");
+            let answer = self.get(path).await?;
+            let line = answer.lines().next().context("an empty answer")?;
+            ensure!(line.contains(status) && answer.contains(text), "{path}: {answer}");
             Ok(())
         };
         eventually(PATIENCE, probe).await.unwrap_or_else(|error: anyhow::Error| {
@@ -65,10 +70,25 @@ impl Tenant {
     }
 }
 
+/// Runs `migrate` to its end; whether it succeeded, and its last line.
+async fn migrate(database_url: &str, more: &[&str]) -> (bool, String) {
+    let mesh = mesh();
+    let log = mesh.dir().join(format!("migrate-{}.log", free_port().unwrap()));
+    let arguments = ["migrate".to_owned(), format!("--database-url={database_url}")];
+    let spec = Spec::new(env!("CARGO_BIN_EXE_fiorino-tenant"), log).args(arguments).args(more);
+    let mut process = Process::spawn(&spec).unwrap();
+    let status = eventually(PATIENCE, async || process.exited()?.context("still running")).await.unwrap();
+    (status.success(), process.log_tail(1))
+}
+
 #[tokio::test]
-async fn it_migrates_an_empty_database_serves_and_ends_in_order() {
+async fn on_an_empty_database_it_waits_for_the_command_that_migrates_then_serves_and_ends_in_order() {
     let database = Parts::get().empty_database().await.unwrap();
     let tenant = Tenant::spawn(&database.url);
+    tenant.says("/readyz", "503", "waiting for listener, schema (the database has no version of its schema yet").await;
+    tenant.answers("/livez", "200").await;
+    let (migrated, last_line) = migrate(&database.url, &[]).await;
+    assert!(migrated && last_line.contains("the schema is up to date"), "{last_line}");
     tenant.answers("/readyz", "200").await;
     let address = ([127, 0, 0, 1], tenant.grpc).into();
     let mut client =
@@ -87,6 +107,13 @@ async fn it_migrates_an_empty_database_serves_and_ends_in_order() {
     let actors: Vec<String> =
         sqlx::query_scalar("select distinct actor from config_resource").fetch_all(&database.pool).await.unwrap();
     assert_eq!(actors, ["operator"]);
+}
+
+#[tokio::test]
+async fn a_migration_that_cannot_be_done_is_told_by_exit_code_and_last_line() {
+    let away = format!("postgres://nobody@127.0.0.1:{}/none", free_port().unwrap());
+    let (migrated, last_line) = migrate(&away, &["--tries=1"]).await;
+    assert!(!migrated && last_line.contains("failed to migrate"), "{last_line}");
 }
 
 #[tokio::test]
