@@ -65,7 +65,7 @@ async fn the_runtime_role_does_what_the_service_does() {
         "insert into institution (environment, fiscal_code, platform, uid, namespace, name, legal_name, office_name, phase,
              config_seq, status_seq)
          values ('Uat', '80012340560', 'fiorino', 'u', 'n', 'm', 'Comune', '', 2, 1, 1)",
-        "select * from number_in_use(1, 'tesoreria', '2026-07-14')",
+        "select valid_from, iban, postal from number_in_use(1, 'tesoreria', '2026-07-14')",
         "insert into case_event (case_id, at, actor, action) select id, now(), 'a', 2 from case_list",
         "update cases set state = 2, owner = 'a'",
         "delete from watermark",
