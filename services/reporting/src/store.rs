@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 pub use self::{
     parked::adopt,
-    places::{Advance, Topic, offsets},
+    places::{Advance, Topic, offsets, shortened},
 };
 use crate::payment::{Payment, Transfer};
 

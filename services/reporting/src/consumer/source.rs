@@ -164,7 +164,8 @@ impl Source {
     /// restore of Kafka, what comes after the loss.
     pub(super) async fn read_before(&mut self, partition: i32) -> Result<(), Error> {
         if identity(&self.consumer, &self.topic).await? == self.id {
-            tracing::warn!(topic = self.topic, partition, "topic is shorter than it was, reading what is there");
+            tracing::error!(topic = self.topic, partition, "topic is shorter than it was, reading what is there");
+            store::shortened(&self.pool, self.topic(), partition).await?;
             self.shortened.insert(partition);
         }
         self.assign().await

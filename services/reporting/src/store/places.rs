@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fiorino_domain::case::CaseKind;
 use fiorino_kit::store;
 use jiff::{SignedDuration, Timestamp};
-use jiff_sqlx::ToSqlx as _;
+use jiff_sqlx::ToSqlx;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -74,6 +74,35 @@ pub async fn offsets(pool: &PgPool, topic: Topic<'_>, partitions: &[i32]) -> sql
     Ok(rows.into_iter().collect())
 }
 
+/// Tells that a partition ends before the place up to which it was read: what stood behind it and was not read yet is gone.
+///
+/// # Errors
+/// What the database says.
+pub async fn shortened(pool: &PgPool, topic: Topic<'_>, partition: i32) -> sqlx::Result<()> {
+    let mut tx = store::begin(pool).await?;
+    let since = known_until(&mut tx, topic, &[partition]).await?.get(&partition).copied().flatten();
+    let (next_offset, noticed_at): (i64, jiff_sqlx::Timestamp) =
+        sqlx::query_as("select next_offset, now() from consumer_offset where topic = $1 and partition = $2")
+            .bind(topic.name)
+            .bind(partition)
+            .fetch_one(&mut *tx)
+            .await?;
+    let case = parked::Found {
+        institution: "",
+        kind: CaseKind::MessagesExpired,
+        key: format!("{}/{}/{partition}/{next_offset}/shorter", topic.name, topic.id),
+        detail: json!({
+            "topic": topic.name,
+            "partition": partition,
+            "read_up_to": next_offset,
+            "from": since,
+            "to": noticed_at.to_jiff(),
+        }),
+    };
+    parked::open(&mut tx, &case).await?;
+    tx.commit().await
+}
+
 /// First of a batch, so that a replica that was overtaken does nothing else.
 pub(super) async fn advance(
     connection: &mut PgConnection,
@@ -90,7 +119,7 @@ pub(super) async fn advance(
     .bind(advances.iter().map(|advance| advance.partition).collect::<Vec<_>>())
     .bind(column(|advance| advance.from))
     .bind(column(|advance| advance.to))
-    .bind(advances.iter().map(|advance| advance.event_at.map(|at| at.to_sqlx())).collect::<Vec<_>>())
+    .bind(advances.iter().map(|advance| advance.event_at.map(ToSqlx::to_sqlx)).collect::<Vec<_>>())
     .bind(topic.id)
     .execute(connection)
     .await?;

@@ -85,6 +85,35 @@ async fn who_reads_meanwhile_notices_it() {
     service.stop().await;
 }
 
+/// Kafka was restored to an earlier time: the same topic, and less in it than was read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_lost_its_end_is_read_on_and_told() {
+    let world = World::new().await;
+    world.produce([message(&world, "r1")]).await;
+    let service = world.start("reporting-0").await;
+    world.wait_for(1).await;
+    service.stop().await;
+    sqlx::query("update consumer_offset set next_offset = 100 where partition = 3")
+        .execute(&world.database.pool)
+        .await
+        .unwrap();
+    world.produce([message(&world, "r2")]).await;
+    let service = world.start("reporting-0").await;
+    world.wait_for(2).await;
+    assert_eq!(world.recorded().await, ["r1", "r2"]);
+    let cases = world.cases().await;
+    let [(kind, detail)] = cases.as_slice() else { panic!("{cases:?}") };
+    assert_eq!(
+        (kind.as_str(), &detail["read_up_to"], &detail["partition"]),
+        ("messages_expired", &100.into(), &3.into())
+    );
+    assert_eq!(detail["from"], "2026-05-04T09:00:01Z");
+    world.produce([message(&world, "r3")]).await;
+    world.wait_for(3).await;
+    assert_eq!(world.cases().await.len(), 1);
+    service.stop().await;
+}
+
 /// A replica that does not know yet that the topic is another one advances nothing of it, though the offset fits.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_still_reads_the_old_topic_writes_nothing() {
