@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod again;
 mod ahead;
 mod apply;
 mod bulkheads;
@@ -16,6 +17,7 @@ mod manifest;
 mod money;
 mod notices;
 mod numbers;
+mod payable;
 mod plans;
 mod positions;
 mod process;
@@ -25,4 +27,5 @@ mod receipts;
 mod schema;
 mod sequences;
 mod stream;
+mod topics;
 mod watch;
