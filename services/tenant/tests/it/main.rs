@@ -25,4 +25,5 @@ mod receipts;
 mod schema;
 mod sequences;
 mod stream;
+mod texts;
 mod watch;
