@@ -75,7 +75,7 @@ struct Walk<'a> {
 
 // === impl Walk ===
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     fn walk(
         &self,
         message: &str,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod again;
 mod apply;
 mod bulkheads;
 mod cases;
@@ -26,4 +27,5 @@ mod schema;
 mod sequences;
 mod stream;
 mod texts;
+mod topics;
 mod watch;
