@@ -8,6 +8,7 @@ mod names;
 mod parts;
 pub mod raw;
 pub mod schema;
+mod texts;
 
 pub use database::{TestDatabase, template_key};
 pub use fiorino_rig::{
@@ -16,3 +17,4 @@ pub use fiorino_rig::{
 };
 pub use names::{check_digit, fiscal_code, namespace, topic_prefix};
 pub use parts::Parts;
+pub use texts::{TextField, text_fields};
