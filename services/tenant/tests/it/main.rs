@@ -26,5 +26,6 @@ mod receipts;
 mod schema;
 mod sequences;
 mod stream;
+mod texts;
 mod topics;
 mod watch;
