@@ -1,5 +1,7 @@
 //! Cases: what a person must look at. Opened in the transaction of what was found, never twice for one finding.
 
+mod ended;
+
 use std::{collections::HashMap, time::Duration};
 
 use fiorino_domain::case::CaseKind;
@@ -11,6 +13,8 @@ use sqlx::{PgConnection, PgPool, types::Json};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
+
+pub use self::ended::{Ended, resolve_ended};
 
 /// The institution of a case that belongs to none of ours.
 pub const NO_INSTITUTION: i32 = 0;

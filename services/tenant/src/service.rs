@@ -137,6 +137,9 @@ impl Service {
         tasks.spawn(relay.run(background.clone()));
         tasks.spawn(wake.listen(context.pools.stream.clone(), background.clone()));
         tasks.spawn(cases::Gauge::new(context.pools.batch.clone(), context.clock.clone()).run(background.clone()));
+        let environment = context.environment.as_str().to_owned();
+        let ended = cases::Ended::new(context.pools.batch.clone(), environment, context.clock.clone());
+        tasks.spawn(ended.run(background.clone()));
         tasks.spawn(topics(options, background.clone()));
         tasks.close();
         let served = server.serve(listener, token).await;
