@@ -10,16 +10,32 @@ use uuid::Uuid;
 
 use crate::payment::{Payment, Transfer};
 
+/// Columns of [`Row`] of `payment`.
+macro_rules! payment_columns {
+    () => {
+        "institution, receipt_id, sequence, version, event_id, notice_number, iuv, issuer, amount_cents, paid_at, recorded_at,
+         psp_id, psp_name, payment_method, position_id, client_reference, service_code, description, application_date,
+         transfer_date, stand_in, transfers, amount_told, issued_elsewhere"
+    };
+}
+
 /// Reads one payment: `$1` institution, `$2` receipt id.
-pub const GET: &str = "select * from payment where institution = $1 and receipt_id = $2";
+pub const GET: &str =
+    concat!("select ", payment_columns!(), " from payment where institution = $1 and receipt_id = $2");
 
 /// Reads a page: `$1` institution, `$2` sequence to begin after, `$3` rows.
-pub const LIST: &str = "select * from payment where institution = $1 and sequence > $2 order by sequence limit $3";
+pub const LIST: &str = concat!(
+    "select ",
+    payment_columns!(),
+    " from payment where institution = $1 and sequence > $2 order by sequence limit $3"
+);
 
 /// Reads a page of one notice: `$1` institution, `$2` sequence to begin after, `$3` rows, `$4` notice number.
-pub const LIST_OF_NOTICE: &str = "
-    select * from payment
-    where institution = $1 and notice_number = $4 and sequence > $2 order by sequence limit $3";
+pub const LIST_OF_NOTICE: &str = concat!(
+    "select ",
+    payment_columns!(),
+    " from payment where institution = $1 and notice_number = $4 and sequence > $2 order by sequence limit $3"
+);
 
 /// What one batch of messages does to the tables.
 #[derive(Debug, Clone, Default)]
@@ -117,6 +133,8 @@ struct Row {
     transfer_date: Option<Date>,
     stand_in: bool,
     transfers: Json<Vec<Transfer>>,
+    amount_told: bool,
+    issued_elsewhere: bool,
 }
 
 /// Writes a batch in one transaction: payments, parked messages and gaps with their cases, offsets. Tells how many payments were new or newer.
@@ -235,15 +253,19 @@ async fn upsert(
     let payments: Vec<&Payment> = payments.values().collect();
     let written = sqlx::query(
         "insert into payment
+             (institution, receipt_id, sequence, version, event_id, notice_number, iuv, issuer, amount_cents, paid_at, recorded_at,
+              psp_id, psp_name, payment_method, position_id, client_reference, service_code, description, application_date,
+              transfer_date, stand_in, transfers, amount_told, issued_elsewhere)
          select told.institution, told.receipt_id, numbered.sequence, told.version, told.event_id, told.notice_number,
-                told.iuv, told.issuer, told.amount_cents, told.paid_at, told.recorded_at, told.psp_id, told.psp_name,
+                told.iuv, told.issuer, coalesce(told.amount_cents, 0), told.paid_at, told.recorded_at, told.psp_id, told.psp_name,
                 told.payment_method, told.position_id, told.client_reference, told.service_code, told.description,
-                told.application_date, told.transfer_date, told.stand_in, told.transfers
+                told.application_date, told.transfer_date, told.stand_in, told.transfers, told.amount_cents is not null,
+                told.issued_elsewhere
          from rows from (jsonb_to_recordset($1) as (
                 institution text, receipt_id text, version int8, event_id uuid, notice_number text,
                 iuv text, issuer text, amount_cents int8, paid_at timestamptz, recorded_at timestamptz, psp_id text,
                 psp_name text, payment_method text, position_id text, client_reference text, service_code text,
-                description text, application_date date, transfer_date date, stand_in boolean, transfers jsonb)
+                description text, application_date date, transfer_date date, stand_in boolean, transfers jsonb, issued_elsewhere boolean)
               ) with ordinality as told
          join unnest($2::int8[]) with ordinality as numbered (sequence, ordinality) using (ordinality)
          on conflict (institution, receipt_id) do update set
@@ -254,7 +276,8 @@ async fn upsert(
                 position_id = excluded.position_id, client_reference = excluded.client_reference,
                 service_code = excluded.service_code, description = excluded.description,
                 application_date = excluded.application_date, transfer_date = excluded.transfer_date,
-                stand_in = excluded.stand_in, transfers = excluded.transfers
+                stand_in = excluded.stand_in, transfers = excluded.transfers, amount_told = excluded.amount_told,
+                issued_elsewhere = excluded.issued_elsewhere
          where payment.version < excluded.version",
     )
     .bind(Json(payments))
@@ -345,6 +368,7 @@ impl Expired {
 
 impl Row {
     fn payment(self) -> sqlx::Result<(i64, Payment)> {
+        let amount = self.amount_told.then(|| Cents::new(self.amount_cents)).transpose();
         let payment = Payment {
             institution: InstitutionCode::parse(&self.institution).map_err(|error| decode("institution", error))?,
             receipt_id: self.receipt_id,
@@ -353,7 +377,7 @@ impl Row {
             notice_number: self.notice_number,
             iuv: self.iuv,
             issuer: self.issuer,
-            amount_cents: Cents::new(self.amount_cents).map_err(|error| decode("amount_cents", error))?,
+            amount_cents: amount.map_err(|error| decode("amount_cents", error))?,
             paid_at: self.paid_at.map(Timestamp::to_jiff),
             recorded_at: self.recorded_at.to_jiff(),
             psp_id: self.psp_id,
@@ -367,6 +391,7 @@ impl Row {
             transfer_date: self.transfer_date.map(Date::to_jiff),
             stand_in: self.stand_in,
             transfers: self.transfers.0,
+            issued_elsewhere: self.issued_elsewhere,
         };
         Ok((self.sequence, payment))
     }

@@ -5,8 +5,12 @@
 
 mod apply;
 mod arrived;
+mod compare;
+mod earlier;
 mod event;
+mod finding;
 pub mod fuzz;
+mod rare;
 mod store;
 
 use std::slice;

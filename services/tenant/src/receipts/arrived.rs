@@ -41,6 +41,8 @@ pub(super) struct ReceiptRow<'a> {
     pub(super) key: Key,
     pub(super) arrived: &'a Arrived,
     pub(super) outcome: ApplyOutcome,
+    /// Its notice was issued through another intermediary of the institution.
+    pub(super) elsewhere: bool,
 }
 
 /// `receipt.content`: what no column tells.
@@ -65,11 +67,15 @@ pub(super) struct Content<'a> {
 #[derive(Serialize)]
 struct ContentTransfer<'a> {
     id: u32,
-    cents: i64,
+    /// Absent = not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cents: Option<i64>,
     beneficiary: &'a str,
     iban: &'a str,
     remittance: &'a str,
     taxonomy: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stamp: bool,
 }
 
 // === impl Arrived ===
@@ -94,12 +100,22 @@ impl Arrived {
 
     /// The node was told that it was never ours.
     pub(super) fn is_nobodys(&self) -> bool {
-        self.findings.iter().any(|finding| finding.kind == CaseKind::AddresseeNeverOurs)
+        self.has_finding(CaseKind::AddresseeNeverOurs)
     }
 
     /// Its notice was issued by another institution. Without an issuer the addressee is asked.
     pub(super) fn is_of_beneficiary(&self) -> bool {
         !self.told.issuer.is_empty() && self.told.issuer != self.told.institution
+    }
+
+    /// Its transfers to the addressee.
+    pub(super) fn own_transfers(&self) -> impl Iterator<Item = &proto::ReceiptTransfer> {
+        self.told.transfers.iter().filter(|transfer| transfer.beneficiary == self.told.institution)
+    }
+
+    /// The inbox found this odd.
+    pub(super) fn has_finding(&self, kind: CaseKind) -> bool {
+        self.findings.iter().any(|finding| finding.kind == kind && finding.unknown_code.is_none())
     }
 
     /// It tells of a payment that was made.
@@ -132,8 +148,8 @@ impl Arrived {
 
 impl<'a> ContentTransfer<'a> {
     fn of(told: &'a proto::ReceiptTransfer) -> Self {
-        let proto::ReceiptTransfer { id, amount_cents, beneficiary, iban, remittance, taxonomy_code } = told;
-        Self { id: *id, cents: *amount_cents, beneficiary, iban, remittance, taxonomy: taxonomy_code }
+        let proto::ReceiptTransfer { id, amount_cents, beneficiary, iban, remittance, taxonomy_code, stamp } = told;
+        Self { id: *id, cents: *amount_cents, beneficiary, iban, remittance, taxonomy: taxonomy_code, stamp: *stamp }
     }
 }
 

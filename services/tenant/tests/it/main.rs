@@ -6,6 +6,7 @@ mod apply;
 mod bulkheads;
 mod cases;
 mod changes;
+mod compared;
 mod conflict;
 mod display;
 mod distribution;
@@ -14,7 +15,9 @@ mod fixture;
 mod manifest;
 mod money;
 mod notices;
+
 mod numbers;
+mod ordinary;
 mod plans;
 mod positions;
 mod process;
