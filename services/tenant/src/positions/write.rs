@@ -50,7 +50,7 @@ pub(super) async fn taken(
     numbers: &[(i32, NoticeNumber)],
 ) -> sqlx::Result<HashSet<(i32, NoticeNumber)>> {
     let rows: Vec<(i32, String)> = sqlx::query_as(
-        "select wanted.* from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav)
+        "select wanted.institution_id, wanted.nav from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav)
          where exists (select from notice n where n.institution_id = wanted.institution_id and n.nav = wanted.nav)
              or exists (select from receipt r where r.institution_id = wanted.institution_id and r.nav = wanted.nav)",
     )
@@ -70,7 +70,8 @@ pub(super) async fn taken(
 pub(crate) async fn hold_numbers(connection: &mut PgConnection, numbers: &[(i32, &str)]) -> sqlx::Result<()> {
     sqlx::query(
         "select count(pg_advisory_xact_lock(institution_id, hashtext(nav))) from (
-             select * from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav) order by institution_id, hashtext(nav)
+             select wanted.institution_id, wanted.nav from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav)
+             order by institution_id, hashtext(nav)
          ) ordered",
     )
     .bind(numbers.iter().map(|(institution_id, _)| *institution_id).collect::<Vec<_>>())
