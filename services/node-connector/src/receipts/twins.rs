@@ -4,12 +4,12 @@
 //! The two have other fields, and therefore other hashes. When a key comes again with another hash, and only then, the raw messages are
 //! compared by what both versions have. So nothing is computed for receipts that come once, and rows of before are recognised as well.
 
-use bytes::Bytes;
 use fiorino_kit::store;
 use fiorino_wire::{Limits, Version, shared_hash};
 use jiff_sqlx::ToSqlx as _;
 use sqlx::PgConnection;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use super::inbox::{NewReceipt, Row};
 use crate::parse::SMALL_BYTES;
@@ -24,29 +24,30 @@ pub(super) async fn find(connection: &mut PgConnection, new: &NewReceipt, rows: 
         return Ok(None);
     }
     let Some((version, hash)) = hash_of(&new.message.body, new.message.charset.as_deref()) else { return Ok(None) };
-    for row in rows.iter().rev().take(COMPARED_MAX) {
-        let (received_at, id) = row.message();
-        let known: Option<(Vec<u8>, Option<String>)> = sqlx::query_as(
-            "select body, charset from receipt_message where id_pa = $1 and received_at = $2 and id = $3 \
-             and octet_length(body) <= $4",
-        )
-        .bind(&new.key.id_pa)
-        .bind(received_at.to_sqlx())
-        .bind(id)
-        .bind(i32::try_from(SMALL_BYTES).unwrap_or(i32::MAX))
-        .fetch_optional(&mut *connection)
-        .instrument(store::span("compare versions of the message"))
-        .await?;
-        let other = known.and_then(|(body, charset)| hash_of(&Bytes::from(body), charset.as_deref()));
-        if other.is_some_and(|(other, same)| other != version && same == hash) {
-            remember(connection, new, row.version).await?;
-            return Ok(Some(row.clone()));
-        }
-    }
-    Ok(None)
+    let latest: Vec<_> = rows.iter().rev().take(COMPARED_MAX).collect();
+    let known: Vec<(Uuid, Vec<u8>, Option<String>)> = sqlx::query_as(
+        "select message.id, body, charset from unnest($2::timestamptz[], $3::uuid[]) as known (received_at, id) \
+         join receipt_message message \
+             on message.id_pa = $1 and message.received_at = known.received_at and message.id = known.id \
+         where octet_length(body) <= $4",
+    )
+    .bind(&new.key.id_pa)
+    .bind(latest.iter().map(|row| row.message().0.to_sqlx()).collect::<Vec<_>>())
+    .bind(latest.iter().map(|row| row.message().1).collect::<Vec<_>>())
+    .bind(i32::try_from(SMALL_BYTES).unwrap_or(i32::MAX))
+    .fetch_all(&mut *connection)
+    .instrument(store::span("compare versions of the message"))
+    .await?;
+    let is_twin = |(_, body, charset): &&(Uuid, Vec<u8>, Option<String>)| {
+        hash_of(body, charset.as_deref()).is_some_and(|(other, same)| other != version && same == hash)
+    };
+    let twin = known.iter().find(is_twin).and_then(|(id, ..)| latest.iter().find(|row| row.message().1 == *id));
+    let Some(twin) = twin else { return Ok(None) };
+    remember(connection, new, twin.version).await?;
+    Ok(Some((*twin).clone()))
 }
 
-fn hash_of(body: &Bytes, charset: Option<&str>) -> Option<(Version, [u8; 32])> {
+fn hash_of(body: &[u8], charset: Option<&str>) -> Option<(Version, [u8; 32])> {
     (body.len() <= SMALL_BYTES).then(|| shared_hash(body, charset, &Limits::default()).ok()).flatten()
 }
 
