@@ -15,9 +15,9 @@ mod fixture;
 mod manifest;
 mod money;
 mod notices;
-
 mod numbers;
 mod ordinary;
+mod payable;
 mod plans;
 mod positions;
 mod process;
