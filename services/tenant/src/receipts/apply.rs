@@ -224,12 +224,14 @@ impl<'a> Planner<'a> {
         if !arrived.is_paid() {
             detail["outcome"] = json!(arrived.told.outcome);
         }
-        let counted: Vec<_> = earlier::of(&self.known.earlier, key).iter().filter(|version| version.counted).collect();
-        let same_notice = counted.iter().any(|version| version.notice_number == arrived.told.notice_number);
-        if !counted.is_empty() && !same_notice {
+        let versions = earlier::of(&self.known.earlier, key);
+        let counted = versions.iter().any(|version| version.counted);
+        let same_notice = versions.iter().any(|version| version.paid_notice_of(&arrived.told));
+        let is_other = |version: &Earlier| version.notice_number != arrived.told.notice_number;
+        if !versions.is_empty() && versions.iter().all(is_other) {
             detail["notice"] = json!("another than before");
         }
-        Some(Later { detail, counted: !counted.is_empty(), same_notice })
+        Some(Later { detail, counted, same_notice })
     }
 
     /// The addressee's share of what another institution asked for.
@@ -274,7 +276,7 @@ impl<'a> Planner<'a> {
     /// The instalment is paid, unless another version of the receipt has counted for it.
     fn pay(&mut self, arrived: &Arrived, key: &Key, later: Option<&Later>) {
         let counted = later.is_some_and(|later| later.counted);
-        if later.is_some_and(|later| later.counted && later.same_notice) {
+        if later.is_some_and(|later| later.same_notice) {
             return;
         }
         let notice = (key.institution_id, arrived.told.notice_number.clone());

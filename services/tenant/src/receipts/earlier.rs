@@ -15,6 +15,8 @@ use super::{
 pub(super) struct Earlier {
     pub(super) version: i32,
     pub(super) notice_number: String,
+    /// Empty = not told.
+    pub(super) issuer: String,
     /// It told of a payment that was made: the receipt has counted.
     pub(super) counted: bool,
     pub(super) cents: Option<i64>,
@@ -54,10 +56,17 @@ impl Earlier {
         Self {
             version: arrived.version,
             notice_number: told.notice_number.clone(),
+            issuer: told.issuer.clone(),
             counted: arrived.is_paid(),
             cents: told.amount_cents,
             transfers: transfers.collect(),
         }
+    }
+
+    /// It has counted for the notice of this receipt, and not as somebody's share of a stranger's notice with an equal number.
+    pub(super) fn paid_notice_of(&self, told: &Receipt) -> bool {
+        let own = self.issuer.is_empty() || self.issuer == told.institution;
+        self.counted && own && self.notice_number == told.notice_number
     }
 }
 

@@ -22,6 +22,7 @@ struct VersionRow {
     receipt_id: String,
     version: i32,
     nav: String,
+    issuer: String,
     amount_cents: Option<i64>,
     outcome: Option<String>,
     transfers: Option<Json<Vec<EarlierTransfer>>>,
@@ -65,7 +66,7 @@ pub(super) async fn earlier(
         return Ok(found);
     }
     let rows: Vec<VersionRow> = sqlx::query_as(
-        "select r.institution_id, r.receipt_id, r.version, r.nav, r.amount_cents, r.content->>'outcome' as outcome,
+        "select r.institution_id, r.receipt_id, r.version, r.nav, r.issuer, r.amount_cents, r.content->>'outcome' as outcome,
              r.content->'transfers' as transfers
          from unnest($1::int4[], $2::text[], $3::int4[]) as wanted (institution_id, receipt_id, version)
          join receipt r on r.institution_id = wanted.institution_id and r.receipt_id = wanted.receipt_id
@@ -82,6 +83,7 @@ pub(super) async fn earlier(
         let earlier = Earlier {
             version: row.version,
             notice_number: row.nav,
+            issuer: row.issuer,
             counted: row.outcome.as_deref() == Some(PAID),
             cents: row.amount_cents,
             transfers: row.transfers.map(|Json(transfers)| transfers).unwrap_or_default(),
