@@ -23,7 +23,7 @@ use tracing::Instrument as _;
 use super::resolve;
 
 /// How often it is looked for.
-const PERIOD: Duration = Duration::from_secs(60);
+const PERIOD: Duration = Duration::from_mins(1);
 /// Cases resolved in one round.
 const ROUND_MAX: i64 = 500;
 

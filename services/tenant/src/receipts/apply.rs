@@ -84,6 +84,13 @@ struct Later {
     same_notice: bool,
 }
 
+/// What the row of a payment says beside the receipt.
+#[derive(Default)]
+struct Booked {
+    elsewhere: bool,
+    announced: Option<Amounts>,
+}
+
 struct Instalment {
     locked: Locked,
     state: InstalmentState,
@@ -124,16 +131,16 @@ impl<'a> Planner<'a> {
         let before = self.plan.cases.len();
         let mut later = self.later(arrived, &key);
         self.findings(arrived, &key);
-        let mut elsewhere = false;
+        let mut booked = Booked::default();
         let outcome = if !arrived.is_paid() {
             if !later.as_ref().is_some_and(|later| later.counted) {
                 self.case(arrived, &key, CaseKind::ReceiptOutcome, json!({ "outcome": arrived.told.outcome }));
             }
             ApplyOutcome::Case
         } else if arrived.is_of_beneficiary() {
-            self.share(arrived, &key)
+            self.share(arrived, &key, &mut booked)
         } else {
-            elsewhere = self.payment(arrived, &key, later.as_mut());
+            booked = self.payment(arrived, &key, later.as_mut());
             ApplyOutcome::Applied
         };
         if let Some(later) = later {
@@ -143,7 +150,8 @@ impl<'a> Planner<'a> {
         let outcome = if odd && outcome == ApplyOutcome::Applied { ApplyOutcome::Case } else { outcome };
         let receipt = (key.institution_id, key.receipt_id.clone());
         self.known.earlier.entry(receipt).or_default().push(Earlier::of(arrived));
-        self.plan.receipts.push(ReceiptRow { key, arrived, outcome, elsewhere });
+        let Booked { elsewhere, announced } = booked;
+        self.plan.receipts.push(ReceiptRow { key, arrived, outcome, elsewhere, announced });
         outcome
     }
 
@@ -235,7 +243,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The addressee's share of what another institution asked for.
-    fn share(&mut self, arrived: &Arrived, key: &Key) -> ApplyOutcome {
+    fn share(&mut self, arrived: &Arrived, key: &Key, booked: &mut Booked) -> ApplyOutcome {
         if arrived.own_transfers().next().is_none() {
             let detail = json!({ "transfers": arrived.told.transfers.len() });
             self.case(arrived, key, CaseKind::ReceiptNoShare, detail);
@@ -243,11 +251,11 @@ impl<'a> Planner<'a> {
         }
         let amounts = Amounts::of(&arrived.told, earlier::of(&self.known.earlier, key), None);
         self.plan.messages.push(event::share(arrived, &amounts, self.now));
+        booked.announced = amounts.beside(&arrived.told);
         ApplyOutcome::Beneficiary
     }
 
-    /// Tells whether the notice was issued elsewhere.
-    fn payment(&mut self, arrived: &Arrived, key: &Key, later: Option<&mut Later>) -> bool {
+    fn payment(&mut self, arrived: &Arrived, key: &Key, later: Option<&mut Later>) -> Booked {
         let activated = self.known.activated.get(key);
         let amounts = Amounts::of(&arrived.told, earlier::of(&self.known.earlier, key), activated);
         let differences = compare(&arrived.told, activated);
@@ -261,7 +269,7 @@ impl<'a> Planner<'a> {
             self.differing(arrived, key, None, &differences, later);
             let paid = if elsewhere { Paid::Elsewhere } else { Paid::Unknown };
             self.plan.messages.push(event::payment(arrived, &amounts, paid, self.now));
-            return elsewhere;
+            return Booked { elsewhere, announced: amounts.beside(&arrived.told) };
         };
         let position_id = instalment.locked.position_id;
         let expected_cents = activated_cents.unwrap_or(instalment.locked.amount_cents);
@@ -270,7 +278,7 @@ impl<'a> Planner<'a> {
         let facts = self.known.positions.get(&(key.institution_id, position_id));
         let paid = facts.map_or(Paid::Unknown, |facts| Paid::Position(position_id, facts));
         self.plan.messages.push(event::payment(arrived, &amounts, paid, self.now));
-        false
+        Booked { elsewhere: false, announced: amounts.beside(&arrived.told) }
     }
 
     /// The instalment is paid, unless another version of the receipt has counted for it.

@@ -5,6 +5,8 @@ use fiorino_proto::receipts::v1::{self as proto, ApplyOutcome};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::earlier::Amounts;
+
 /// What pagoPA says of a payment that was made.
 const PAID: &str = "OK";
 
@@ -43,6 +45,8 @@ pub(super) struct ReceiptRow<'a> {
     pub(super) outcome: ApplyOutcome,
     /// Its notice was issued through another intermediary of the institution.
     pub(super) elsewhere: bool,
+    /// What was announced, where the receipt itself does not tell it.
+    pub(super) announced: Option<Amounts>,
 }
 
 /// `receipt.content`: what no column tells.
@@ -62,6 +66,8 @@ pub(super) struct Content<'a> {
     stand_in: bool,
     outcome: &'a str,
     transfers: Vec<ContentTransfer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announced: Option<&'a Amounts>,
 }
 
 #[derive(Serialize)]
@@ -123,8 +129,8 @@ impl Arrived {
         self.told.outcome == PAID
     }
 
-    /// For `receipt.content`.
-    pub(super) fn content(&self) -> Content<'_> {
+    /// For `receipt.content`; `announced`: amounts that payments show and the receipt does not tell.
+    pub(super) fn content<'a>(&'a self, announced: Option<&'a Amounts>) -> Content<'a> {
         let told = &self.told;
         Content {
             station_id: &told.station_id,
@@ -140,6 +146,7 @@ impl Arrived {
             stand_in: told.stand_in,
             outcome: &told.outcome,
             transfers: told.transfers.iter().map(ContentTransfer::of).collect(),
+            announced,
         }
     }
 }

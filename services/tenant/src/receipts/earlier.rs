@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use fiorino_proto::receipts::v1::Receipt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     arrived::{Arrived, Key},
@@ -36,7 +36,8 @@ pub(super) struct EarlierTransfer {
 pub(super) type Versions = HashMap<(i32, String), Vec<Earlier>>;
 
 /// What payments say a receipt paid.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Amounts {
     pub(super) total: Option<i64>,
     /// One per transfer of the receipt, in their order.
@@ -93,6 +94,11 @@ impl Amounts {
         };
         let transfers = told.transfers.iter().map(|it| it.amount_cents.or_else(|| transfer(it.id, &it.beneficiary)));
         Self { total, transfers: transfers.collect() }
+    }
+
+    /// Themselves, where they are other than the receipt tells them: what was announced follows from its row.
+    pub(super) fn beside(self, told: &Receipt) -> Option<Self> {
+        Some(self).filter(|amounts| *amounts != Self::of(told, &[], None))
     }
 }
 

@@ -15,6 +15,7 @@ use uuid::{Builder, Uuid};
 use super::{apply::PositionFacts, arrived::Arrived, earlier::Amounts};
 
 /// What is paid, as far as this tenant knows it.
+#[derive(Clone, Copy)]
 pub(super) enum Paid<'a> {
     /// A position of ours.
     Position(Uuid, &'a PositionFacts),
@@ -22,6 +23,17 @@ pub(super) enum Paid<'a> {
     Unknown,
     /// A notice that the institution issued through another intermediary.
     Elsewhere,
+}
+
+/// What is announced of a receipt, if it tells of a payment: the same whenever it is asked.
+pub(super) fn announced(arrived: &Arrived, amounts: &Amounts, paid: Paid<'_>, now: Timestamp) -> Option<Message> {
+    if !arrived.is_paid() {
+        None
+    } else if arrived.is_of_beneficiary() {
+        arrived.own_transfers().next().map(|_| share(arrived, amounts, now))
+    } else {
+        Some(payment(arrived, amounts, paid, now))
+    }
 }
 
 /// The payment of a notice that the addressee issued.

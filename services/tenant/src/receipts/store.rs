@@ -239,7 +239,7 @@ async fn insert(connection: &mut PgConnection, with: &Applying<'_>, rows: &[Rece
     .bind(rows.iter().map(|row| outcome_number(row.outcome)).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.arrived.paid_at.map(ToSqlx::to_sqlx)).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.arrived.received_at.to_sqlx()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| Json(row.arrived.content())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| Json(row.arrived.content(row.announced.as_ref()))).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.elsewhere).collect::<Vec<_>>())
     .bind(with.now.to_sqlx())
     .bind(with.actor)
