@@ -7,6 +7,7 @@ mod database;
 mod names;
 mod parts;
 pub mod raw;
+mod texts;
 
 pub use database::{TestDatabase, template_key};
 pub use fiorino_rig::{
@@ -15,3 +16,4 @@ pub use fiorino_rig::{
 };
 pub use names::{check_digit, fiscal_code, namespace, topic_prefix};
 pub use parts::Parts;
+pub use texts::{TextField, text_fields};

@@ -28,5 +28,6 @@ mod receipts;
 mod schema;
 mod sequences;
 mod stream;
+mod texts;
 mod topics;
 mod watch;
