@@ -55,6 +55,11 @@ kinds! {
     ReceiptUnpublished = "receipt_unpublished",
     /// What was paid is not what the last activation asked for, or without one not the instalment's amount.
     ReceiptAmountDiffers = "receipt_amount_differs",
+    /// The transfers that were paid are not those that the last activation answered, do not add up to what was paid, or are paid under another
+    /// reference than that of the notice.
+    ReceiptTransfersDiffer = "receipt_transfers_differ",
+    /// A receipt of another institution's notice in which no transfer is for the addressee.
+    ReceiptNoShare = "receipt_no_share",
     /// A receipt id that was received before, with other content: a further version of it.
     ReceiptVersion = "receipt_version",
     /// A receipt that violates the official schema but can be read.

@@ -4,6 +4,9 @@
 //!  listener (mTLS | loopback) -- X-Request-Id -- content type -- body -- read --+-- verify, get, demand: bulkhead "notices"
 //!                                                                              +-- receipts:            bulkhead "receipts"
 //! ```
+//! Whatever the URL or the method, a body is read within the same limits: a receipt is taken by every door, what may be one is kept, and only
+//! what is neither is told that there is nothing.
+//!
 //! Long bodies are bounded in memory (`body`) and read beside the runtime's workers (`parse`).
 //!
 //! Business errors are KO in HTTP 200; what cannot be answered so is a SOAP fault that names rule and remedy.
@@ -23,14 +26,14 @@ use axum::{
     body::Body,
     extract::{Path, State, rejection::PathRejection},
     response::Response,
-    routing::post,
+    routing::any,
 };
 use bytes::Bytes;
 use fiorino_kit::{clock::Clock, telemetry::identifier, trace};
 use fiorino_wire::{
     self as wire, DemandRequest, Fault, FaultCode, GetPaymentRequest, ReadError, ReceiptMessage, Request, VerifyRequest,
 };
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use tokio::sync::Semaphore;
 use tracing::Span;
 
@@ -39,6 +42,7 @@ use crate::{
     metrics::Metrics,
     notices::{self, Notices},
     parse::{NoTurn, Parser},
+    path,
     receipts::{Arrival, Decision, Receipts},
     refused::Refused,
 };
@@ -78,6 +82,17 @@ pub(crate) struct Front {
     metrics: Metrics,
 }
 
+/// By which door a call comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    /// A station's URL, by POST.
+    Station,
+    /// A station's URL, by another method.
+    Method,
+    /// Any other path.
+    Elsewhere,
+}
+
 /// A call without its body.
 struct Call {
     path_station: String,
@@ -106,9 +121,9 @@ impl Default for Limits {
 /// The routes, with their layers.
 pub(crate) fn router(front: Arc<Front>) -> Router {
     Router::new()
-        .route("/node/v1/{station_id}", post(call).fallback(method_not_allowed))
-        .route("/node/v1/{station_id}/", post(call).fallback(method_not_allowed))
-        .fallback(not_found)
+        .route("/node/v1/{station_id}", any(call))
+        .route("/node/v1/{station_id}/", any(call))
+        .fallback(call)
         .with_state(front)
         .layer(axum::middleware::from_fn(request_id::layer))
         .layer(trace::http_layer("node"))
@@ -116,17 +131,21 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
 
 async fn call(
     State(front): State<Arc<Front>>,
-    path: Result<Path<String>, PathRejection>,
+    station: Result<Path<String>, PathRejection>,
     Extension(caller): Extension<Caller>,
     Extension(request_id): Extension<RequestId>,
-    version: Version,
-    headers: HeaderMap,
+    request: (Method, Uri, Version, HeaderMap),
     body: Body,
 ) -> Response {
-    let Ok(Path(path_station)) = path else { return not_found().await };
+    let (method, uri, version, headers) = request;
+    let (door, path_station) = match station {
+        Ok(Path(station)) if method == Method::POST => (Door::Station, station),
+        Ok(Path(station)) => (Door::Method, station),
+        Err(_) => (Door::Elsewhere, path::decoded(uri.path())),
+    };
     let started = front.clock.monotonic();
     let span = Span::current();
-    let answer = front.answer(&path_station, caller, &request_id, (version, &headers), body).await;
+    let answer = front.answer((door, &path_station), caller, &request_id, (version, &headers), body).await;
     let took = front.clock.monotonic().saturating_sub(started);
     front.metrics.request(answer.op, answer.outcome.name(), answer.fault, took);
     let told = [("op", answer.op), ("outcome", answer.outcome.name()), ("fault", answer.fault)];
@@ -142,22 +161,6 @@ async fn call(
         "answered the node"
     );
     answer.into_response()
-}
-
-async fn method_not_allowed() -> Response {
-    let answer = Answer::client_fault(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "the method is not allowed",
-        "stations are called with POST",
-    );
-    let mut response = answer.into_response();
-    response.headers_mut().insert(http::header::ALLOW, http::HeaderValue::from_static("POST"));
-    response
-}
-
-async fn not_found() -> Response {
-    let rule = "stations are called at /node/v1/{stationId}: correct the station's URL";
-    Answer::client_fault(StatusCode::NOT_FOUND, "there is nothing at this path", rule).into_response()
 }
 
 // === impl Front ===
@@ -185,7 +188,7 @@ impl Front {
 
     async fn answer(
         &self,
-        path_station: &str,
+        (door, path_station): (Door, &str),
         caller: Caller,
         request_id: &RequestId,
         (version, headers): (Version, &HeaderMap),
@@ -203,6 +206,15 @@ impl Front {
             Ok(whole) => whole,
             Err(error) => return self.not_taken(error),
         };
+        let turned_away = match door {
+            // Nothing came that could be a receipt.
+            Door::Elsewhere if whole.bytes.is_empty() => return Answer::nothing_there(),
+            Door::Method if whole.bytes.is_empty() => return Answer::not_by_this_method(),
+            Door::Elsewhere if path::station_in(path_station).is_none() => Some(Answer::nothing_there()),
+            Door::Method => Some(Answer::not_by_this_method()),
+            // By a path that names a station it is served.
+            Door::Elsewhere | Door::Station => None,
+        };
         caller.progress.busy();
         let call = Call {
             path_station: path_station.to_owned(),
@@ -217,10 +229,11 @@ impl Front {
             Ok(message) => message,
             Err(NoTurn) => return self.not_taken(body::Error::Overloaded),
         };
-        if let Some(head::Refused { status, reason, rule }) = refused
+        let refused = refused.map(|head::Refused { status, reason, rule }| Answer::client_fault(status, reason, rule));
+        if let Some(answer) = turned_away.or(refused)
             && !may_be_receipt(&message)
         {
-            return Answer::client_fault(status, reason, rule);
+            return answer;
         }
         match message {
             Ok(Request::SendReceipt(message)) => self.receipt(&message, call, whole.bytes.clone()).await,
@@ -342,7 +355,8 @@ fn may_be_receipt(message: &Result<Request, ReadError>) -> bool {
 
 impl Call {
     fn of_notice(&self) -> notices::Call<'_> {
-        notices::Call { path_station: &self.path_station, deadline: self.deadline }
+        let path_station = path::station_in(&self.path_station).unwrap_or(&self.path_station);
+        notices::Call { path_station, deadline: self.deadline }
     }
 
     fn arrival(self, body: Bytes) -> Arrival {

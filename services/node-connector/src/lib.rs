@@ -20,6 +20,7 @@ mod http;
 mod metrics;
 mod notices;
 mod parse;
+mod path;
 pub mod projection;
 mod receipts;
 mod refused;

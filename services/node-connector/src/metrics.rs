@@ -1,6 +1,10 @@
 //! What is measured, named in one place (pagopa.md 9.3). Prometheus shows counters with `_total`.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use fiorino_kit::{clock::Clock, http::EVICTED};
 use fiorino_wire::Operation;
@@ -12,6 +16,7 @@ use opentelemetry::{
 use crate::{
     backoffice::contract::{IbansPage, InstitutionsPage, Page as _},
     http::client_auth::Expiring,
+    receipts::findings::OTHER,
 };
 
 /// Bounds of the durations of calls: 2 ms is what a verify takes, 2 s the node's KPI, 7 and 15 s its timeouts.
@@ -20,6 +25,8 @@ const SECONDS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.5, 1.0, 
 const CLASSES: [&str; 3] = ["notices", "receipts", "bodies"];
 /// Why a body is not taken, or not kept.
 const NOT_TAKEN: [&str; 5] = ["ambiguous", "too_long", "too_slow", "broken", "no_room"];
+/// Names of elements that are counted apart: whatever the node sends, a label has no more values.
+const ELEMENTS_MAX: usize = 16;
 /// Listings of pagoPA's registry.
 const LISTINGS: [&str; 2] = [InstitutionsPage::LISTING, IbansPage::LISTING];
 
@@ -34,6 +41,9 @@ pub(crate) struct Metrics {
     addressees: Counter<u64>,
     repetitions: Counter<u64>,
     unreadable: Counter<u64>,
+    unknown_elements: Counter<u64>,
+    /// Those that are counted apart.
+    elements: Arc<Mutex<BTreeSet<String>>>,
     not_taken: Counter<u64>,
     inbox_lag: Gauge<f64>,
     waiting: Gauge<u64>,
@@ -77,6 +87,11 @@ impl Metrics {
             addressees: counter("addressees_asked", "Addressees that were asked of tenant, by result"),
             repetitions: counter("receipts_retry_observed", "Equal repetitions of a receipt"),
             unreadable: counter("receipts_unreadable", "Bodies in which no receipt was found: alarm"),
+            unknown_elements: counter(
+                "receipts_unknown_elements",
+                "Elements of receipts that the official schema does not know, by name: alarm",
+            ),
+            elements: Arc::default(),
             not_taken: counter(
                 "receipts_not_taken",
                 "Bodies that may be receipts, and did not come whole or were not kept, by reason: alarm",
@@ -115,6 +130,7 @@ impl Metrics {
         }
         self.repetitions.add(0, &[]);
         self.unreadable.add(0, &[]);
+        self.unknown_elements.add(0, &[KeyValue::new("element", OTHER)]);
         for reason in NOT_TAKEN {
             self.not_taken.add(0, &[KeyValue::new("reason", reason)]);
         }
@@ -151,6 +167,28 @@ impl Metrics {
 
     pub(crate) fn unreadable(&self) {
         self.unreadable.add(1, &[]);
+    }
+
+    /// An element of a receipt that the schema does not know; a name that is new is told in the log, once.
+    pub(crate) fn unknown_element(&self, name: &str) {
+        let (name, new) = self.element(name);
+        if new {
+            tracing::warn!(element = name, "receipts have an element that the schema of this version does not know");
+        }
+        self.unknown_elements.add(1, &[KeyValue::new("element", name.to_owned())]);
+    }
+
+    /// The name under which an element is counted, and whether it was never seen.
+    fn element<'a>(&self, name: &'a str) -> (&'a str, bool) {
+        let mut known = self.elements.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(name) {
+            return (name, false);
+        }
+        if name == OTHER || known.len() >= ELEMENTS_MAX {
+            return (OTHER, false);
+        }
+        known.insert(name.to_owned());
+        (name, true)
     }
 
     pub(crate) fn not_taken(&self, reason: &'static str) {
@@ -196,5 +234,22 @@ impl Metrics {
                 }
             })
             .build();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_elements_are_bounded() {
+        let metrics = Metrics::new();
+        assert_eq!(metrics.element("a0"), ("a0", true));
+        assert_eq!(metrics.element("a0"), ("a0", false));
+        for number in 1..100 {
+            metrics.unknown_element(&format!("a{number}"));
+        }
+        assert_eq!(metrics.elements.lock().unwrap().len(), ELEMENTS_MAX);
+        assert_eq!((metrics.element("b"), metrics.element(OTHER)), ((OTHER, false), (OTHER, false)));
     }
 }

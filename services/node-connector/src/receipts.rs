@@ -9,9 +9,11 @@
 //!
 //! What is in the inbox is applied by the [dispatcher](crate::dispatcher), whatever the node was answered.
 
+pub(crate) mod findings;
 pub(crate) mod inbox;
 pub(crate) mod insert;
 mod owed;
+mod twins;
 mod unreadable;
 
 use std::{sync::Arc, time::Duration};
@@ -88,7 +90,7 @@ pub(crate) struct Arrival {
     /// Name of the caller.
     pub(crate) peer: String,
     pub(crate) request_id: String,
-    /// Station in the URL.
+    /// Station in the URL; the whole path of a URL that is no station's.
     pub(crate) path_station: String,
     /// Of the content type.
     pub(crate) charset: Option<String>,
@@ -183,8 +185,12 @@ impl Receipts {
     }
 
     fn new_receipt(&self, message: &ReceiptMessage, lookup: Lookup, arrival: Arrival) -> NewReceipt {
+        for element in findings::unknown(&message.findings) {
+            self.metrics.unknown_element(element);
+        }
+        let violations = findings::kept(&message.findings);
         let findings = [
-            (!message.findings.is_empty(), CaseKind::ReceiptSchema),
+            (!violations.is_empty(), CaseKind::ReceiptSchema),
             (arrival.path_station != message.header.id_station, CaseKind::ReceiptPathMismatch),
             (lookup == Lookup::NotAssociated, CaseKind::ReceiptNotAssociated),
         ];
@@ -193,6 +199,7 @@ impl Receipts {
             content_hash: message.business_hash,
             judged: lookup != Lookup::Unknown,
             findings: findings.into_iter().filter_map(|(found, kind)| found.then_some(kind)).collect(),
+            violations,
             traceparent: trace::current_traceparent(),
             message: self.raw(arrival),
         }

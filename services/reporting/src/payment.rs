@@ -17,7 +17,7 @@ pub struct Payment {
     pub notice_number: String,
     pub iuv: String,
     pub issuer: String,
-    pub amount_cents: Cents,
+    pub amount_cents: Option<Cents>,
     pub paid_at: Option<Timestamp>,
     pub recorded_at: Timestamp,
     pub psp_id: String,
@@ -31,18 +31,33 @@ pub struct Payment {
     pub transfer_date: Option<Date>,
     pub stand_in: bool,
     pub transfers: Vec<Transfer>,
+    pub issued_elsewhere: bool,
 }
 
 /// A part of a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredTransfer", into = "StoredTransfer")]
 #[expect(missing_docs, reason = "documented in payments.proto")]
 pub struct Transfer {
     pub id: u32,
-    pub amount_cents: Cents,
+    pub amount_cents: Option<Cents>,
     pub beneficiary: String,
     pub iban: String,
     pub remittance: String,
     pub taxonomy_code: String,
+}
+
+/// An element of `payment.transfers`: an amount that was not told stands there as a zero, as the previous version reads it, beside a mark.
+#[derive(Serialize, Deserialize)]
+struct StoredTransfer {
+    id: u32,
+    amount_cents: Cents,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    amount_untold: bool,
+    beneficiary: String,
+    iban: String,
+    remittance: String,
+    taxonomy_code: String,
 }
 
 /// Why a message is no payment: which field breaks which rule; its value is not repeated.
@@ -91,7 +106,7 @@ impl TryFrom<PaymentRecorded> for Payment {
             notice_number: text("notice_number", told.notice_number)?,
             iuv: text("iuv", told.iuv)?,
             issuer: text("issuer", told.issuer)?,
-            amount_cents: parse("amount_cents", Cents::new(told.amount_cents))?,
+            amount_cents: amount("amount_cents", told.amount_cents)?,
             paid_at: optional("paid_at", &told.paid_at, str::parse)?,
             recorded_at: optional("recorded_at", &told.recorded_at, str::parse)?
                 .ok_or_else(|| Unreadable::new("recorded_at", "must not be empty"))?,
@@ -106,6 +121,7 @@ impl TryFrom<PaymentRecorded> for Payment {
             transfer_date: optional("transfer_date", &told.transfer_date, str::parse)?,
             stand_in: told.stand_in,
             transfers: told.transfers.into_iter().map(Transfer::try_from).collect::<Result<_, _>>()?,
+            issued_elsewhere: told.issued_elsewhere,
         })
     }
 }
@@ -119,7 +135,7 @@ impl From<Payment> for PaymentRecorded {
             notice_number: payment.notice_number,
             iuv: payment.iuv,
             issuer: payment.issuer,
-            amount_cents: payment.amount_cents.get(),
+            amount_cents: payment.amount_cents.map(Cents::get),
             paid_at: written(payment.paid_at),
             recorded_at: payment.recorded_at.to_string(),
             psp_id: payment.psp_id,
@@ -134,11 +150,29 @@ impl From<Payment> for PaymentRecorded {
             application_date: written(payment.application_date),
             transfer_date: written(payment.transfer_date),
             stand_in: payment.stand_in,
+            issued_elsewhere: payment.issued_elsewhere,
         }
     }
 }
 
 // === impl Transfer ===
+
+impl From<StoredTransfer> for Transfer {
+    fn from(stored: StoredTransfer) -> Self {
+        let StoredTransfer { id, amount_cents, amount_untold, beneficiary, iban, remittance, taxonomy_code } = stored;
+        let amount_cents = (!amount_untold).then_some(amount_cents);
+        Self { id, amount_cents, beneficiary, iban, remittance, taxonomy_code }
+    }
+}
+
+impl From<Transfer> for StoredTransfer {
+    fn from(transfer: Transfer) -> Self {
+        let Transfer { id, amount_cents, beneficiary, iban, remittance, taxonomy_code } = transfer;
+        let amount_untold = amount_cents.is_none();
+        let amount_cents = amount_cents.unwrap_or_default();
+        Self { id, amount_cents, amount_untold, beneficiary, iban, remittance, taxonomy_code }
+    }
+}
 
 impl TryFrom<PaidTransfer> for Transfer {
     type Error = Unreadable;
@@ -146,7 +180,7 @@ impl TryFrom<PaidTransfer> for Transfer {
     fn try_from(told: PaidTransfer) -> Result<Self, Unreadable> {
         Ok(Self {
             id: told.id,
-            amount_cents: parse("transfers.amount_cents", Cents::new(told.amount_cents))?,
+            amount_cents: amount("transfers.amount_cents", told.amount_cents)?,
             beneficiary: text("transfers.beneficiary", told.beneficiary)?,
             iban: text("transfers.iban", told.iban)?,
             remittance: text("transfers.remittance", told.remittance)?,
@@ -158,7 +192,7 @@ impl TryFrom<PaidTransfer> for Transfer {
 impl From<Transfer> for PaidTransfer {
     fn from(transfer: Transfer) -> Self {
         let Transfer { id, amount_cents, beneficiary, iban, remittance, taxonomy_code } = transfer;
-        Self { id, amount_cents: amount_cents.get(), beneficiary, iban, remittance, taxonomy_code }
+        Self { id, amount_cents: amount_cents.map(Cents::get), beneficiary, iban, remittance, taxonomy_code }
     }
 }
 
@@ -172,6 +206,11 @@ impl Unreadable {
 
 fn parse<T, E: ToString>(field: &'static str, parsed: Result<T, E>) -> Result<T, Unreadable> {
     parsed.map_err(|error| Unreadable::new(field, error.to_string()))
+}
+
+/// Absent means that it was not told, which is not zero.
+fn amount(field: &'static str, cents: Option<i64>) -> Result<Option<Cents>, Unreadable> {
+    parse(field, cents.map(Cents::new).transpose())
 }
 
 /// PostgreSQL's `text` holds everything but U+0000.
@@ -209,7 +248,7 @@ mod tests {
             notice_number: "312000000000471179".to_owned(),
             iuv: "12000000000471179".to_owned(),
             issuer: "80012340560".to_owned(),
-            amount_cents: 12_000,
+            amount_cents: Some(12_000),
             paid_at: "2026-05-04T10:00:00Z".to_owned(),
             recorded_at: "2026-05-04T10:00:01.5Z".to_owned(),
             psp_id: "PSP".to_owned(),
@@ -219,11 +258,12 @@ mod tests {
             client_reference: "tari-1".to_owned(),
             service_code: "TARI".to_owned(),
             description: "TARI 2026\nrata 1".to_owned(),
-            transfers: vec![PaidTransfer { id: 1, amount_cents: 12_000, ..PaidTransfer::default() }],
+            transfers: vec![PaidTransfer { id: 1, amount_cents: Some(12_000), ..PaidTransfer::default() }],
             version: 1,
             application_date: "2026-05-04".to_owned(),
             transfer_date: String::new(),
             stand_in: true,
+            issued_elsewhere: false,
         }
     }
 
@@ -240,14 +280,14 @@ mod tests {
     #[case::long_number("notice_number", |told: &mut PaymentRecorded| told.notice_number = "3".repeat(257))]
     #[case::version("version", |told: &mut PaymentRecorded| told.version = 0)]
     #[case::event("event_id", |told: &mut PaymentRecorded| told.event_id = "1".to_owned())]
-    #[case::negative("amount_cents", |told: &mut PaymentRecorded| told.amount_cents = -1)]
-    #[case::too_much("amount_cents", |told: &mut PaymentRecorded| told.amount_cents = 100_000_000_000)]
+    #[case::negative("amount_cents", |told: &mut PaymentRecorded| told.amount_cents = Some(-1))]
+    #[case::too_much("amount_cents", |told: &mut PaymentRecorded| told.amount_cents = Some(100_000_000_000))]
     #[case::never_recorded("recorded_at", |told: &mut PaymentRecorded| told.recorded_at.clear())]
     #[case::paid("paid_at", |told: &mut PaymentRecorded| told.paid_at = "yesterday".to_owned())]
     #[case::date("application_date", |told: &mut PaymentRecorded| told.application_date = "04/05/2026".to_owned())]
     #[case::nul("description", |told: &mut PaymentRecorded| told.description = "a\0b".to_owned())]
     #[case::transfers("transfers", |told: &mut PaymentRecorded| told.transfers = vec![PaidTransfer::default(); 101])]
-    #[case::transfer("transfers.amount_cents", |told: &mut PaymentRecorded| told.transfers[0].amount_cents = -1)]
+    #[case::transfer("transfers.amount_cents", |told: &mut PaymentRecorded| told.transfers[0].amount_cents = Some(-1))]
     #[case::transfer_nul("transfers.iban", |told: &mut PaymentRecorded| told.transfers[0].iban = "\0".to_owned())]
     fn the_field_is_named(#[case] field: &str, #[case] spoil: fn(&mut PaymentRecorded)) {
         let mut spoilt = told();
@@ -259,6 +299,31 @@ mod tests {
     fn more_transfers_than_the_schema_has_are_told_all_the_same() {
         let many = PaymentRecorded { transfers: vec![PaidTransfer::default(); 100], ..told() };
         assert_eq!(PaymentRecorded::from(Payment::try_from(many.clone()).unwrap()), many);
+    }
+
+    #[rstest]
+    #[case(None)]
+    #[case(Some(0))]
+    #[case(Some(1))]
+    fn not_told_is_not_zero(#[case] amount_cents: Option<i64>) {
+        let transfers = vec![PaidTransfer { id: 1, amount_cents, ..PaidTransfer::default() }];
+        let told = PaymentRecorded { amount_cents, transfers, issued_elsewhere: true, ..told() };
+        let payment = Payment::try_from(told.clone()).unwrap();
+        let stored = serde_json::to_string(&payment.transfers).unwrap();
+        let again = Payment { transfers: serde_json::from_str(&stored).unwrap(), ..payment };
+        assert_eq!(PaymentRecorded::from(again), told);
+    }
+
+    /// The previous version reads what this one wrote, and this one what the previous one did.
+    #[test]
+    fn stored_transfers_have_the_shape_that_they_had() {
+        let untold = PaidTransfer { id: 1, iban: "IT".into(), ..PaidTransfer::default() };
+        let stored = serde_json::to_value(Transfer::try_from(untold).unwrap()).unwrap();
+        assert_eq!((&stored["amount_cents"], &stored["iban"]), (&0.into(), &"IT".into()));
+        let mut before = stored.clone();
+        before.as_object_mut().unwrap().remove("amount_untold");
+        let read: Transfer = serde_json::from_value(before).unwrap();
+        assert_eq!(read.amount_cents, Some(Cents::ZERO));
     }
 
     #[test]

@@ -22,7 +22,7 @@ macro_rules! payment_columns {
     () => {
         "institution, receipt_id, sequence, version, event_id, notice_number, iuv, issuer, amount_cents, paid_at, recorded_at,
          psp_id, psp_name, payment_method, position_id, client_reference, service_code, description, application_date,
-         transfer_date, stand_in, transfers"
+         transfer_date, stand_in, transfers, amount_told, issued_elsewhere"
     };
 }
 
@@ -131,6 +131,8 @@ struct Row {
     transfer_date: Option<Date>,
     stand_in: bool,
     transfers: Json<Vec<Transfer>>,
+    amount_told: bool,
+    issued_elsewhere: bool,
 }
 
 /// Writes a batch in one transaction: payments, parked messages and gaps with their cases, offsets. Tells how many payments were new or newer.
@@ -203,16 +205,17 @@ async fn upsert(
         "insert into payment
              (institution, receipt_id, sequence, version, event_id, notice_number, iuv, issuer, amount_cents, paid_at, recorded_at,
               psp_id, psp_name, payment_method, position_id, client_reference, service_code, description, application_date,
-              transfer_date, stand_in, transfers)
+              transfer_date, stand_in, transfers, amount_told, issued_elsewhere)
          select told.institution, told.receipt_id, numbered.sequence, told.version, told.event_id, told.notice_number,
-                told.iuv, told.issuer, told.amount_cents, told.paid_at, told.recorded_at, told.psp_id, told.psp_name,
+                told.iuv, told.issuer, coalesce(told.amount_cents, 0), told.paid_at, told.recorded_at, told.psp_id, told.psp_name,
                 told.payment_method, told.position_id, told.client_reference, told.service_code, told.description,
-                told.application_date, told.transfer_date, told.stand_in, told.transfers
+                told.application_date, told.transfer_date, told.stand_in, told.transfers, told.amount_cents is not null,
+                told.issued_elsewhere
          from rows from (jsonb_to_recordset($1) as (
                 institution text, receipt_id text, version int8, event_id uuid, notice_number text,
                 iuv text, issuer text, amount_cents int8, paid_at timestamptz, recorded_at timestamptz, psp_id text,
                 psp_name text, payment_method text, position_id text, client_reference text, service_code text,
-                description text, application_date date, transfer_date date, stand_in boolean, transfers jsonb)
+                description text, application_date date, transfer_date date, stand_in boolean, transfers jsonb, issued_elsewhere boolean)
               ) with ordinality as told
          join unnest($2::int8[]) with ordinality as numbered (sequence, ordinality) using (ordinality)
          on conflict (institution, receipt_id) do update set
@@ -223,7 +226,8 @@ async fn upsert(
                 position_id = excluded.position_id, client_reference = excluded.client_reference,
                 service_code = excluded.service_code, description = excluded.description,
                 application_date = excluded.application_date, transfer_date = excluded.transfer_date,
-                stand_in = excluded.stand_in, transfers = excluded.transfers
+                stand_in = excluded.stand_in, transfers = excluded.transfers, amount_told = excluded.amount_told,
+                issued_elsewhere = excluded.issued_elsewhere
          where payment.version < excluded.version",
     )
     .bind(Json(payments))
@@ -266,6 +270,7 @@ async fn sequences(
 
 impl Row {
     fn payment(self) -> sqlx::Result<(i64, Payment)> {
+        let amount = self.amount_told.then(|| Cents::new(self.amount_cents)).transpose();
         let payment = Payment {
             institution: InstitutionCode::parse(&self.institution).map_err(|error| decode("institution", error))?,
             receipt_id: self.receipt_id,
@@ -274,7 +279,7 @@ impl Row {
             notice_number: self.notice_number,
             iuv: self.iuv,
             issuer: self.issuer,
-            amount_cents: Cents::new(self.amount_cents).map_err(|error| decode("amount_cents", error))?,
+            amount_cents: amount.map_err(|error| decode("amount_cents", error))?,
             paid_at: self.paid_at.map(Timestamp::to_jiff),
             recorded_at: self.recorded_at.to_jiff(),
             psp_id: self.psp_id,
@@ -288,6 +293,7 @@ impl Row {
             transfer_date: self.transfer_date.map(Date::to_jiff),
             stand_in: self.stand_in,
             transfers: self.transfers.0,
+            issued_elsewhere: self.issued_elsewhere,
         };
         Ok((self.sequence, payment))
     }

@@ -1,6 +1,8 @@
 //! Cases: what a person must look at. Opened in the transaction of what was found, never twice for one finding. What people do with
 //! them is `fiorino_cases`.
 
+mod ended;
+
 use fiorino_domain::case::CaseKind;
 use fiorino_kit::store;
 use fiorino_proto::common::v1::CaseAction;
@@ -9,6 +11,8 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::{PgConnection, types::Json};
 use tracing::Instrument as _;
 use uuid::Uuid;
+
+pub use self::ended::{Ended, resolve_ended};
 
 /// The institution of a case that belongs to none of ours.
 pub const NO_INSTITUTION: i32 = 0;

@@ -6,8 +6,12 @@
 mod again;
 mod apply;
 mod arrived;
+mod compare;
+mod earlier;
 mod event;
+mod finding;
 pub mod fuzz;
+mod rare;
 mod store;
 
 use std::slice;

@@ -76,6 +76,19 @@ pub(crate) fn amount_not_zero(text: &str) -> Result<Cents> {
     amount(text).and_then(|amount| if amount.is_zero() { Err(Rule::AmountNotZero) } else { Ok(amount) })
 }
 
+/// An `xsd:decimal` of whole cents, however it is spelled: `10`, `10.0`, `+10.000`. Nothing is guessed: a comma, an exponent, or a part of
+/// a cent is no amount.
+pub(crate) fn decimal(text: &str) -> Option<Cents> {
+    let text = text.trim_matches(WHITE_SPACE);
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (euros, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let cents = fraction.get(..2).unwrap_or(fraction);
+    if fraction.bytes().skip(2).any(|digit| digit != b'0') {
+        return None;
+    }
+    Cents::parse_decimal(&format!("{euros}.{cents:0<2}")).ok()
+}
+
 /// `stIdTransfer`: an `xsd:int`, so that `01` and `+1` are 1.
 pub(crate) fn id_transfer(text: &str) -> Result<u8> {
     let id = text.trim_matches(WHITE_SPACE).parse::<i32>().ok().and_then(|id| u8::try_from(id).ok());

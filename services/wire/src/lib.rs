@@ -39,7 +39,9 @@ mod write;
 pub use answer::{Account, Debtor, DueDate, EntityKind, MapEntry, Payment, Stamp, Transfer, VerifiedNotice};
 pub use fault::{Fault, FaultCode, SoapFault, SoapFaultCode};
 pub use operation::{Operation, Version};
-pub use read::{Asked, Limits, ReadError, SoapRule, XmlRule, operation_of, read, read_receipt, read_with_charset};
+pub use read::{
+    Asked, Limits, ReadError, SoapRule, XmlRule, operation_of, read, read_receipt, read_with_charset, shared_hash,
+};
 pub use receipt::{Outcome, Receipt, ReceiptMessage, ReceiptTransfer, Subject};
 pub use request::{
     DemandRequest, GetPaymentRequest, Header, PartialHeader, QrCode, Request, TransferType, VerifyRequest,

@@ -9,7 +9,7 @@ mod request;
 mod source;
 
 use crate::{
-    operation::Operation,
+    operation::{Operation, Version},
     receipt::ReceiptMessage,
     request::{PartialHeader, Request},
     rule::Violation,
@@ -149,6 +149,20 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Request> {
 /// # Errors
 /// As [`read`].
 pub fn read_with_charset(bytes: &[u8], charset: Option<&str>, limits: &Limits) -> Result<Request> {
+    read_as(false, bytes, charset, limits)
+}
+
+/// Of a receipt its version, and a hash as [`ReceiptMessage::business_hash`] over what both versions of the message have: the same for
+/// `paSendRT` and `paSendRTV2` of one payment. What is in one of them alone, and elements that the XSD does not know, does not count.
+///
+/// # Errors
+/// As [`read`]; another operation is [`ReadError::UnknownOperation`].
+pub fn shared_hash(bytes: &[u8], charset: Option<&str>, limits: &Limits) -> Result<(Version, [u8; 32])> {
+    receipt_in(read_as(true, bytes, charset, limits)?).map(|message| (message.version, message.business_hash))
+}
+
+/// `shared`: the canonical form of a receipt covers what both versions of the message have.
+fn read_as(shared: bool, bytes: &[u8], charset: Option<&str>, limits: &Limits) -> Result<Request> {
     let limit = limits.request_bytes.max(limits.receipt_bytes);
     if bytes.len() > limit {
         return Err(ReadError::TooLarge { operation: None, bytes: bytes.len(), limit });
@@ -160,7 +174,7 @@ pub fn read_with_charset(bytes: &[u8], charset: Option<&str>, limits: &Limits) -
     if bytes.len() > limit {
         return Err(ReadError::TooLarge { operation: Some(operation), bytes: bytes.len(), limit });
     }
-    let mut cursor = Cursor::new(source);
+    let mut cursor = if shared { Cursor::shared(source) } else { Cursor::new(source) };
     match operation {
         Operation::SendReceipt(version) => {
             receipt::read(&mut cursor, version).map(|message| Request::SendReceipt(Box::new(message)))
@@ -182,7 +196,11 @@ pub fn operation_of(prefix: &[u8], charset: Option<&str>, limits: &Limits) -> Op
 /// # Errors
 /// As [`read`]; another operation is [`ReadError::UnknownOperation`].
 pub fn read_receipt(bytes: &[u8], limits: &Limits) -> Result<ReceiptMessage> {
-    match read(bytes, limits)? {
+    receipt_in(read(bytes, limits)?)
+}
+
+fn receipt_in(request: Request) -> Result<ReceiptMessage> {
+    match request {
         Request::SendReceipt(message) => Ok(*message),
         other => Err(ReadError::UnknownOperation { name: other.operation().request_element().to_owned() }),
     }

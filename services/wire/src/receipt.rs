@@ -22,7 +22,8 @@ pub struct ReceiptMessage {
     pub header: Header,
     /// What was read.
     pub receipt: Receipt,
-    /// Where the message violates the XSD, in the order of the message; the first [`ReceiptMessage::FINDINGS_MAX`].
+    /// Where the message violates the XSD, in the order of the message: the first [`ReceiptMessage::FINDINGS_MAX`] elements that it does not
+    /// know ([`Rule::Unknown`](crate::Rule::Unknown)), and as many of everything else.
     pub findings: Vec<Violation>,
     /// SHA-256 over the content of `receipt`, in canonical form: the same for two messages that differ only in prefixes, white space
     /// between elements, order of elements, spelling of numbers, booleans and dates, envelope or header; another one when any field
@@ -31,7 +32,8 @@ pub struct ReceiptMessage {
 }
 
 /// The content of a receipt (pagopa.md 2.7). A field is `None` when it is absent or cannot be read; a finding tells the second.
-/// Texts longer than the XSD allows are cut to what it allows.
+/// Texts longer than the XSD allows are cut to what it allows; amounts that are spelled otherwise are read where their value is beyond
+/// doubt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipt {
     /// The payment token, the key of idempotency with `idPA`: 1..255 characters.
@@ -99,7 +101,7 @@ pub struct Receipt {
 pub struct ReceiptTransfer {
     /// 1..=5.
     pub id: Option<u8>,
-    /// Never zero.
+    /// Zero breaks the XSD, and is told.
     pub amount: Option<Cents>,
     /// The beneficiary.
     pub fiscal_code: Option<InstitutionCode>,
@@ -154,7 +156,7 @@ pub enum Outcome {
 // === impl ReceiptMessage ===
 
 impl ReceiptMessage {
-    /// How many findings are kept: enough to see what is wrong, and bounded.
+    /// How many findings of each sort are kept: enough to see what is wrong, and bounded.
     pub const FINDINGS_MAX: usize = 32;
 }
 

@@ -56,6 +56,9 @@ pub enum Rule {
     /// Not `stAmount`.
     #[error("must be an amount such as 120.00, at most 999999999.99")]
     Amount,
+    /// An `xsd:decimal` of whole cents that is not `stAmount`: its value is beyond doubt, its spelling is not the contract's.
+    #[error("must be written with two decimals, such as 120.00")]
+    AmountForm,
     /// Zero where `stAmountNotZero` is asked.
     #[error("must be at least 0.01")]
     AmountNotZero,
@@ -105,6 +108,37 @@ pub enum Rule {
 // === impl Rule ===
 
 impl Rule {
+    /// A short code for rows, cases and metrics, such as `amount`: stored, and never changed.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Repeated { .. } => "repeated",
+            Self::OutOfOrder => "out_of_order",
+            Self::Unknown => "unknown",
+            Self::Namespace => "namespace",
+            Self::StrayText => "stray_text",
+            Self::StrayElement => "stray_element",
+            Self::Length { .. } => "length",
+            Self::Pattern(_) => "pattern",
+            Self::Enumeration(_) => "enumeration",
+            Self::Amount => "amount",
+            Self::AmountForm => "amount_form",
+            Self::AmountNotZero => "amount_not_zero",
+            Self::Date => "date",
+            Self::DateTime => "date_time",
+            Self::Boolean => "boolean",
+            Self::Base64 => "base64",
+            Self::NotZero => "not_zero",
+            Self::SingleBody => "single_body",
+            Self::Year => "year",
+            Self::Sum => "sum",
+            Self::Entries { .. } => "entries",
+            Self::TransferId => "transfer_id",
+            Self::VersionTwo => "version_two",
+            Self::FaultOfOperation => "fault_of_operation",
+        }
+    }
+
     /// How a request that breaks the rule is answered: `PAA_SINTASSI_XSD`, or `PAA_SINTASSI_EXTRAXSD` where the XSD allows it.
     pub const fn fault_code(self) -> FaultCode {
         match self {

@@ -137,7 +137,7 @@ pub(crate) fn position_seeds() -> Vec<Vec<u8>> {
 pub(crate) fn receipt_seeds() -> Vec<Vec<u8>> {
     let transfer = ReceiptTransfer {
         id: 1,
-        amount_cents: 100,
+        amount_cents: Some(100),
         beneficiary: "80041780356".into(),
         iban: "IT70C0998877665000000104233".into(),
         taxonomy_code: "9/0101101IM/".into(),
@@ -150,7 +150,7 @@ pub(crate) fn receipt_seeds() -> Vec<Vec<u8>> {
         version: 1,
         content_hash: vec![7; 32].into(),
         notice_number: "312000000000471179".into(),
-        amount_cents: 100,
+        amount_cents: Some(100),
         paid_at: "2026-07-14T10:42:00Z".into(),
         received_at: "2026-07-14T10:42:01Z".into(),
         outcome: "OK".into(),

@@ -51,7 +51,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         notice_number: "312000000000471179".into(),
         iuv: "12000000000471179".into(),
         issuer: "77777777777".into(),
-        amount_cents: 12_000,
+        amount_cents: Some(12_000),
         paid_at: "2026-07-14T10:42:00Z".into(),
         recorded_at: "2026-07-14T10:42:01Z".into(),
         psp_id: "AGID_01".into(),

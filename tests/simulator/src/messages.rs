@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
-use crate::judge::{
-    Operation,
-    tree::{Element, PA_NS, SOAP_NS},
+use crate::{
+    judge::{
+        Operation,
+        tree::{Element, PA_NS, SOAP_NS},
+    },
+    node::oddity::{self, NoSuchElement, Oddity},
 };
 
 /// Header fields that every request carries.
@@ -85,8 +88,30 @@ pub fn send_receipt(
     payment: &Element,
     facts: &ReceiptFacts,
 ) -> String {
+    sent(operation, to, receipt(operation, issuer, company_name, payment, facts))
+}
+
+/// The same, with what is odd about it.
+///
+/// # Errors
+/// An oddity names an element that is not there.
+pub fn send_odd_receipt(
+    operation: Operation,
+    to: Addressing<'_>,
+    issuer: &str,
+    company_name: &str,
+    payment: &Element,
+    facts: &ReceiptFacts,
+    odd: &[Oddity],
+) -> Result<String, NoSuchElement> {
+    let mut receipt = receipt(operation, issuer, company_name, payment, facts);
+    oddity::spoil(&mut receipt, odd)?;
+    Ok(sent(operation, to, receipt))
+}
+
+fn sent(operation: Operation, to: Addressing<'_>, receipt: Element) -> String {
     let mut children = header(to);
-    children.push(receipt(operation, issuer, company_name, payment, facts));
+    children.push(receipt);
     envelope(operation, &children)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod delivery;
 pub mod fault;
+pub mod oddity;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use crate::{
     Options, clock,
     judge::{Operation, Verdict, Violation, facets, tree::Element},
     messages::{self, Addressing, GetPaymentExtras, ReceiptFacts},
-    node::{delivery::Deliveries, fault::Fault},
+    node::{delivery::Deliveries, fault::Fault, oddity::Oddity},
     registry::{Registry, Route, Station},
     station::{Call, StationClient},
 };
@@ -52,6 +53,8 @@ pub struct OutcomeExtras {
     pub payment_method: String,
     /// Cents.
     pub fee_cents: u64,
+    /// What is odd about the receipts.
+    pub odd: Vec<Oddity>,
 }
 
 /// What a verified notice says.
@@ -133,7 +136,7 @@ const VIOLATIONS_MAX: usize = 1_000;
 
 impl Default for OutcomeExtras {
     fn default() -> Self {
-        Self { payment_method: "creditCard".to_owned(), fee_cents: 150 }
+        Self { payment_method: "creditCard".to_owned(), fee_cents: 150, odd: Vec::new() }
     }
 }
 
@@ -295,16 +298,20 @@ impl Node {
         let beneficiaries: Vec<String> =
             transfers(&entry.payment).filter_map(|t| t.text_of("fiscalCodePA").map(str::to_owned)).collect();
         for (addressee, station) in self.registry.lock().addressees(&entry.route, &beneficiaries) {
-            let operation = if station.primitive_version == 1 { Operation::SendRt } else { Operation::SendRtV2 };
-            let request = messages::send_receipt(
-                operation,
-                addressing(&addressee, &station),
-                &entry.route.institution.fiscal_code,
-                &entry.route.institution.company_name,
-                &entry.payment,
-                &facts,
-            );
-            self.deliveries.enqueue(token, &addressee, &station.station_id, operation, request);
+            for operation in operations(&station, &extras.odd) {
+                let request = messages::send_odd_receipt(
+                    operation,
+                    addressing(&addressee, &station),
+                    &entry.route.institution.fiscal_code,
+                    &entry.route.institution.company_name,
+                    &entry.payment,
+                    &facts,
+                    &extras.odd,
+                );
+                let request = request.map_err(|oddity::NoSuchElement| Fault::node("PPT_SEMANTICA"))?;
+                let way = oddity::way(&extras.odd);
+                self.deliveries.enqueue(token, &addressee, &station.station_id, operation, request, way);
+            }
         }
         Ok(())
     }
@@ -389,6 +396,14 @@ impl Node {
 
 fn transfers(payment: &Element) -> impl Iterator<Item = &Element> {
     payment.child("transferList").into_iter().flat_map(|list| list.children.iter())
+}
+
+/// By which primitives a station is told.
+fn operations(station: &Station, odd: &[Oddity]) -> Vec<Operation> {
+    if odd.contains(&Oddity::BothVersions) {
+        return vec![Operation::SendRt, Operation::SendRtV2];
+    }
+    vec![if station.primitive_version == 1 { Operation::SendRt } else { Operation::SendRtV2 }]
 }
 
 fn addressing<'a>(institution: &'a str, station: &'a Station) -> Addressing<'a> {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     Options, clock,
     judge::{self, Operation, Verdict},
+    node::oddity::Way,
     registry::Station,
 };
 
@@ -92,13 +93,18 @@ impl StationClient {
 
     /// Sends `request` and judges the answer.
     pub async fn call(&self, station: &Station, operation: Operation, request: String) -> Call {
+        self.call_by(station, operation, request, &Way::default()).await
+    }
+
+    /// The same, by another path or method than the station's.
+    pub async fn call_by(&self, station: &Station, operation: Operation, request: String, way: &Way) -> Call {
         let trace_id = uuid::Uuid::new_v4().simple().to_string();
         let started = clock::monotonic();
         let limit = match operation {
             Operation::Verify | Operation::GetPayment | Operation::GetPaymentV2 => self.notice_timeout,
             Operation::SendRt | Operation::SendRtV2 => self.receipt_timeout,
         };
-        let attempt = self.attempt(station, operation, &request, &trace_id);
+        let attempt = self.attempt((station, way), operation, &request, &trace_id);
         let result = tokio::time::timeout(limit, attempt).await.unwrap_or(Err(Unreachable::Timeout));
         let elapsed_ms = u64::try_from(clock::monotonic().saturating_sub(started).as_millis()).unwrap_or(u64::MAX);
         Call { trace_id, elapsed_ms, result }
@@ -107,7 +113,7 @@ impl StationClient {
     /// Goes round the addresses behind the station's URL; a refused connection moves on, as a load balancer would.
     async fn attempt(
         &self,
-        station: &Station,
+        (station, way): (&Station, &Way),
         operation: Operation,
         request: &str,
         trace_id: &str,
@@ -118,7 +124,10 @@ impl StationClient {
             let span = &uuid::Uuid::new_v4().simple().to_string()[..16];
             let sent = self
                 .http
-                .post(url)
+                .request(
+                    method(way),
+                    way.path.as_ref().map_or_else(|| url.clone(), |path| format!("{}{path}", origin(url))),
+                )
                 .header("Content-Type", "text/xml; charset=utf-8")
                 .header("SOAPAction", operation.soap_action())
                 .header("X-Request-Id", uuid::Uuid::new_v4().to_string())
@@ -135,6 +144,17 @@ impl StationClient {
         }
         Err(Unreachable::Connection)
     }
+}
+
+/// A method that HTTP does not know is sent as POST.
+fn method(way: &Way) -> reqwest::Method {
+    way.method.as_ref().and_then(|method| method.parse().ok()).unwrap_or(reqwest::Method::POST)
+}
+
+/// Scheme and host of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    url.get(host..).and_then(|rest| rest.find('/')).and_then(|at| url.get(..host + at)).unwrap_or(url)
 }
 
 async fn read(operation: Operation, mut response: reqwest::Response) -> Result<Verdict, Unreachable> {

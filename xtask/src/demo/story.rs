@@ -94,12 +94,12 @@ async fn pay(
     steps.run("debt closed by the receipt", services.debt_paid(institution, &notice, &receipt)).await?;
     let reported = async {
         let payment = services.payment(institution, &notice).await?;
-        ensure!(payment.amount_cents == AMOUNT_CENTS, "reporting says {} cents", payment.amount_cents);
+        ensure!(payment.amount_cents == Some(AMOUNT_CENTS), "reporting says {:?} cents", payment.amount_cents);
         ensure!(payment.receipt_id == receipt, "reporting says receipt {}", payment.receipt_id);
         Ok(payment)
     };
     let payment = steps.run("payment read from reporting", reported).await?;
-    let cents = payment.amount_cents;
+    let cents = payment.amount_cents.unwrap_or_default();
     say::line(&format!(
         "         {}.{:02} euro by {} on {}",
         cents / 100,

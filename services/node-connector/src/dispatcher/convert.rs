@@ -5,6 +5,7 @@ use fiorino_proto::receipts::v1::{Receipt, ReceiptTransfer};
 use fiorino_wire::{self as wire, Outcome, ReadError, ReceiptMessage, Request};
 
 use super::queue::Due;
+use crate::{path::station_in, receipts::findings};
 
 /// The raw message, read again as it was read when it came.
 ///
@@ -25,11 +26,14 @@ pub(super) fn receipt(row: &Due, message: ReceiptMessage, traceparent: Option<St
         receipt_id: row.receipt_id.clone(),
         version: row.version.unsigned_abs(),
         content_hash: row.content_hash.clone().into(),
+        path_station: path_station(&row.path_station, &message.header.id_station),
         station_id: message.header.id_station,
+        broker: message.header.id_broker_pa,
+        violations: row.violations.iter().flatten().map(|told| findings::told(told)).collect(),
         notice_number: receipt.notice_number.unwrap_or_default(),
         issuer: code(receipt.fiscal_code),
         iuv: receipt.creditor_reference_id.unwrap_or_default(),
-        amount_cents: receipt.payment_amount.map_or(0, Cents::get),
+        amount_cents: receipt.payment_amount.map(Cents::get),
         description: receipt.description.unwrap_or_default(),
         psp_id: receipt.psp_id.unwrap_or_default(),
         psp_name: receipt.psp_company_name.unwrap_or_default(),
@@ -49,14 +53,20 @@ pub(super) fn receipt(row: &Due, message: ReceiptMessage, traceparent: Option<St
     }
 }
 
+/// The station of the URL, where it is another; what the URL has instead of one is nobody's business.
+fn path_station(path: &str, station: &str) -> String {
+    if path == station { String::new() } else { station_in(path).unwrap_or("?").to_owned() }
+}
+
 fn transfer(transfer: wire::ReceiptTransfer) -> ReceiptTransfer {
     ReceiptTransfer {
         id: transfer.id.map_or(0, u32::from),
-        amount_cents: transfer.amount.map_or(0, Cents::get),
+        amount_cents: transfer.amount.map(Cents::get),
         beneficiary: code(transfer.fiscal_code),
         iban: transfer.iban.map(Masked::into_inner).unwrap_or_default(),
         remittance: transfer.remittance_information.unwrap_or_default(),
         taxonomy_code: transfer.transfer_category.unwrap_or_default(),
+        stamp: transfer.stamp.is_some(),
     }
 }
 

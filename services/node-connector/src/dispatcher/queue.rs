@@ -32,6 +32,9 @@ pub(super) struct Due {
     pub(super) version: i32,
     pub(super) content_hash: Vec<u8>,
     pub(super) findings: Vec<String>,
+    /// `None`: nothing breaks the schema, or a version wrote the row that did not tell.
+    pub(super) violations: Option<Vec<String>>,
+    pub(super) path_station: String,
     pub(super) traceparent: Option<String>,
     #[sqlx(try_from = "SqlTimestamp")]
     pub(super) received_at: Timestamp,
@@ -77,23 +80,24 @@ impl Queue {
     pub(super) async fn due(&self, shards: &[i16]) -> sqlx::Result<Vec<Due>> {
         let rows = sqlx::query_as(
             "with due as (
-                select fresh.id_pa, fresh.receipt_id, fresh.version, fresh.content_hash, fresh.findings, fresh.traceparent,
-                    fresh.received_at, fresh.message_id, fresh.attempts, fresh.next_attempt_at
+                select fresh.id_pa, fresh.receipt_id, fresh.version, fresh.content_hash, fresh.findings, fresh.violations,
+                    fresh.traceparent, fresh.received_at, fresh.message_id, fresh.attempts, fresh.next_attempt_at
                 from unnest($1::smallint[]) held (shard) cross join lateral (
-                    select id_pa, receipt_id, version, content_hash, findings, traceparent, received_at, message_id, attempts,
-                        next_attempt_at
+                    select id_pa, receipt_id, version, content_hash, findings, violations, traceparent, received_at, message_id,
+                        attempts, next_attempt_at
                     from receipt_inbox
                     where state = 'ready' and attempts = 0 and receipt_inbox.shard = held.shard and next_attempt_at <= now()
                     order by next_attempt_at limit $2
                 ) fresh order by next_attempt_at limit $3
             ), sized as (
-                select due.id_pa, receipt_id, version, content_hash, findings, traceparent, due.received_at, attempts,
-                    message.charset, message.body, sum(octet_length(message.body))
+                select due.id_pa, receipt_id, version, content_hash, findings, violations, traceparent, due.received_at, attempts,
+                    message.path_station, message.charset, message.body, sum(octet_length(message.body))
                     over (order by next_attempt_at, due.id_pa, receipt_id, version) as total
                 from due join receipt_message message
                     on message.id_pa = due.id_pa and message.received_at = due.received_at and message.id = due.message_id
             )
-            select id_pa, receipt_id, version, content_hash, findings, traceparent, received_at, attempts, charset, body
+            select id_pa, receipt_id, version, content_hash, findings, violations, traceparent, received_at, attempts,
+                path_station, charset, body
             from sized where total - octet_length(body) < $4 order by total",
         )
         .bind(shards)
@@ -106,8 +110,8 @@ impl Queue {
     /// Rows that tenant refused alone and whose pause is over.
     pub(super) async fn deferred(&self, shards: &[i16]) -> sqlx::Result<Vec<Due>> {
         let rows = sqlx::query_as(
-            "select inbox.id_pa, receipt_id, version, content_hash, findings, traceparent, inbox.received_at, attempts,
-                charset, body
+            "select inbox.id_pa, receipt_id, version, content_hash, findings, violations, traceparent, inbox.received_at, attempts,
+                path_station, charset, body
             from receipt_inbox inbox join receipt_message message
                 on message.id_pa = inbox.id_pa and message.received_at = inbox.received_at and message.id = inbox.message_id
             where state = 'ready' and attempts > 0 and shard = any($1) and next_attempt_at <= now()

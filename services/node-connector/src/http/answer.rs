@@ -105,6 +105,18 @@ impl Answer {
         Self::soap(status, UNKNOWN, &SoapFault::client(reason, rule))
     }
 
+    /// Nobody is called at this path.
+    pub(super) fn nothing_there() -> Self {
+        let rule = "stations are called at /node/v1/{stationId}: correct the station's URL";
+        Self::client_fault(StatusCode::NOT_FOUND, "there is nothing at this path", rule)
+    }
+
+    /// A station is called otherwise.
+    pub(super) fn not_by_this_method() -> Self {
+        let rule = "stations are called with POST";
+        Self::client_fault(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed", rule)
+    }
+
     /// The body was not taken.
     pub(super) fn body_fault(error: body::Error) -> Self {
         let rule = error.to_string();
@@ -136,6 +148,9 @@ impl Answer {
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+            }
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
             }
             // Where the request ends is in doubt: nothing that follows is taken for another one.
             StatusCode::BAD_REQUEST => {

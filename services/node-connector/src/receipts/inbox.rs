@@ -5,13 +5,16 @@ use fiorino_domain::case::CaseKind;
 use fiorino_kit::store;
 use fiorino_wire::FaultCode;
 use jiff::Timestamp;
-use jiff_sqlx::ToSqlx as _;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::insert::{insert_batch, insert_version};
+use super::{
+    insert::{insert_batch, insert_version},
+    twins,
+};
 
 /// Shards of the inbox: each is leased to one replica's dispatcher.
 pub(crate) const SHARDS: i16 = 16;
@@ -24,6 +27,8 @@ pub(crate) struct NewReceipt {
     /// The addressee is known: the row is to be applied. Otherwise it waits to be judged.
     pub(crate) judged: bool,
     pub(crate) findings: Vec<CaseKind>,
+    /// Where it breaks the schema, as [`findings`](super::findings) writes it.
+    pub(crate) violations: Vec<String>,
     pub(crate) traceparent: Option<String>,
     pub(crate) message: RawMessage,
 }
@@ -52,6 +57,10 @@ pub(crate) struct RawMessage {
 pub(crate) struct Row {
     pub(crate) version: i32,
     content_hash: Vec<u8>,
+    /// Of the same payment by the other version of the message.
+    twin_hash: Option<Vec<u8>>,
+    #[sqlx(try_from = "SqlTimestamp")]
+    received_at: Timestamp,
     message_id: Uuid,
     /// The addressee was never judged.
     pub(crate) waiting: bool,
@@ -67,7 +76,7 @@ pub(crate) enum Stored {
     Added(i32),
     /// The row of this very message: an earlier attempt had worked, although its answer was lost.
     Own(Row),
-    /// A row with the same business fields was there.
+    /// A row with the same business fields was there, or of the same payment by the other version of the message.
     Equal(Row),
 }
 
@@ -85,6 +94,19 @@ impl Key {
         let digest =
             Sha256::new().chain_update(&self.id_pa).chain_update([0]).chain_update(&self.receipt_id).finalize();
         i16::from(digest[0]) % SHARDS
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    fn is_of(&self, hash: [u8; 32]) -> bool {
+        self.content_hash == hash || self.twin_hash.as_deref() == Some(&hash)
+    }
+
+    /// Where its raw message stands.
+    pub(super) fn message(&self) -> (Timestamp, Uuid) {
+        (self.received_at, self.message_id)
     }
 }
 
@@ -107,7 +129,7 @@ impl Inbox {
         let mut tx = store::begin(&self.pool).await?;
         lock(&mut tx, &new.key).await?;
         let rows: Vec<Row> = sqlx::query_as(
-            "select version, content_hash, message_id, state = 'waiting' as waiting, answered, refusal \
+            "select version, content_hash, twin_hash, received_at, message_id, state = 'waiting' as waiting, answered, refusal \
              from receipt_inbox where id_pa = $1 and receipt_id = $2 order by version",
         )
         .bind(&new.key.id_pa)
@@ -118,9 +140,11 @@ impl Inbox {
         let latest = rows.last().map_or(0, |row| row.version);
         let stored = if let Some(own) = rows.iter().find(|row| row.message_id == new.message.id) {
             Stored::Own(own.clone())
-        } else if let Some(equal) = rows.iter().rfind(|row| row.content_hash == new.content_hash) {
+        } else if let Some(equal) = rows.iter().rfind(|row| row.is_of(new.content_hash)) {
             count_unkept(&mut tx, new, equal.version).await?;
             Stored::Equal(equal.clone())
+        } else if let Some(twin) = twins::find(&mut tx, new, &rows).await? {
+            Stored::Equal(twin)
         } else {
             let finding = (latest > 0).then_some(CaseKind::ReceiptVersion);
             Stored::Added(insert_version(&mut tx, new, latest + 1, finding).await?)

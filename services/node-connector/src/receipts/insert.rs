@@ -14,13 +14,14 @@ use super::inbox::NewReceipt;
 pub(crate) const INSERT_BATCH: &str = "
     with input as (
         select id_pa, receipt_id, content_hash, state, answered, shard, findings, traceparent, received_at, message_id, peer,
-            request_id, path_station, charset, body, sha256(body) as body_sha256
+            request_id, path_station, charset, body, violations, sha256(body) as body_sha256
         from unnest(
             $1::text[], $2::text[], $3::bytea[], $4::text[], $5::bool[], $6::smallint[], $7::text[], $8::text[],
-            $9::timestamptz[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[]
+            $9::timestamptz[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[],
+            $16::text[]
         ) as input (
             id_pa, receipt_id, content_hash, state, answered, shard, findings, traceparent,
-            received_at, message_id, peer, request_id, path_station, charset, body
+            received_at, message_id, peer, request_id, path_station, charset, body, violations
         )
     ), message as (
         insert into receipt_message (id_pa, received_at, id, peer, request_id, path_station, charset, body)
@@ -28,7 +29,8 @@ pub(crate) const INSERT_BATCH: &str = "
         left join lateral (
             select true as kept from receipt_inbox known
             where known.id_pa = input.id_pa and known.receipt_id = input.receipt_id
-                and known.content_hash = input.content_hash and known.body_sha256 = input.body_sha256
+                and (known.content_hash = input.content_hash and known.body_sha256 = input.body_sha256
+                    or known.twin_hash = input.content_hash and known.twin_sha256 = input.body_sha256)
             limit 1
         ) known on true
         where known.kept is null
@@ -36,9 +38,9 @@ pub(crate) const INSERT_BATCH: &str = "
     )
     insert into receipt_inbox
         (id_pa, receipt_id, version, content_hash, state, answered, shard, findings, traceparent, received_at, message_id,
-        body_sha256)
+        body_sha256, violations)
     select id_pa, receipt_id, 1, content_hash, state, answered, shard, string_to_array(findings, ','), traceparent,
-        received_at, message_id, body_sha256
+        received_at, message_id, body_sha256, string_to_array(violations, ',')
     from input order by id_pa, receipt_id
     on conflict (id_pa, receipt_id, version) do nothing
     returning message_id";
@@ -61,6 +63,7 @@ struct Columns<'a> {
     path_station: Vec<&'a str>,
     charset: Vec<Option<&'a str>>,
     body: Vec<&'a [u8]>,
+    violations: Vec<Option<String>>,
 }
 
 /// Commits a batch; tells which messages got a row.
@@ -85,6 +88,7 @@ pub(super) async fn insert_batch(pool: &PgPool, batch: &[NewReceipt]) -> sqlx::R
         .bind(columns.path_station)
         .bind(columns.charset)
         .bind(columns.body)
+        .bind(columns.violations)
         .fetch_all(pool)
         .await
 }
@@ -107,8 +111,8 @@ pub(super) async fn insert_version(
          ) \
          insert into receipt_inbox \
          (id_pa, receipt_id, version, content_hash, state, answered, shard, findings, traceparent, received_at, message_id, \
-         body_sha256) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, sha256($16)) \
+         body_sha256, violations) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, sha256($16), $17) \
          returning version",
     )
     .bind(&new.key.id_pa)
@@ -127,6 +131,7 @@ pub(super) async fn insert_version(
     .bind(&new.message.path_station)
     .bind(&new.message.charset)
     .bind(&new.message.body[..])
+    .bind((!new.violations.is_empty()).then_some(&new.violations))
     .fetch_one(connection)
     .await
 }
@@ -154,5 +159,6 @@ impl<'a> Columns<'a> {
         self.path_station.push(&new.message.path_station);
         self.charset.push(new.message.charset.as_deref());
         self.body.push(&new.message.body);
+        self.violations.push((!new.violations.is_empty()).then(|| new.violations.join(",")));
     }
 }

@@ -39,11 +39,14 @@ async fn only_post_is_allowed(#[case] method: Method) {
 #[case("/node/v1/%ff")]
 #[tokio::test]
 async fn other_paths_are_not_found(#[case] path: &str) {
-    let (_rig, node) = Rig::with_node().await;
+    let (rig, node) = Rig::with_node().await;
     let url = format!("http://{}{path}", node.addresses.plain.unwrap());
-    let reply = Reply::of(node.http.post(url).body("x").send().await.unwrap()).await;
-    schema::assert_valid(&reply);
-    reply.assert_fault(404, "/node/v1/{stationId}");
+    for method in [Method::POST, Method::GET, Method::DELETE] {
+        let reply = Reply::of(node.http.request(method, &url).send().await.unwrap()).await;
+        schema::assert_valid(&reply);
+        reply.assert_fault(404, "/node/v1/{stationId}");
+    }
+    assert!(storage::unreadable(&rig.db.pool).await.is_empty(), "nothing came that could be kept");
 }
 
 #[rstest]

@@ -16,13 +16,14 @@ pub(crate) struct Row {
     pub(crate) answered: bool,
     pub(crate) refusal: Option<String>,
     pub(crate) findings: Vec<String>,
+    pub(crate) violations: Option<Vec<String>>,
     pub(crate) attempts: i32,
 }
 
 /// Every version of a receipt, first to last.
 pub(crate) async fn rows(pool: &PgPool, receipt_id: &str) -> Vec<Row> {
     sqlx::query_as(
-        "select version, state, answered, refusal, findings, attempts from receipt_inbox \
+        "select version, state, answered, refusal, findings, violations, attempts from receipt_inbox \
          where receipt_id = $1 order by version",
     )
     .bind(receipt_id)
@@ -89,8 +90,8 @@ async fn a_plan_of_an_empty_inbox_looks_repetitions_up_by_key() {
         .await
         .unwrap();
     let types = "text[], text[], bytea[], text[], bool[], smallint[], text[], text[], timestamptz[], uuid[], \
-        text[], text[], text[], text[], bytea[]";
-    let nothing = ["null"; 15].join(", ");
+        text[], text[], text[], text[], bytea[], text[]";
+    let nothing = ["null"; 16].join(", ");
     let prepare =
         format!("set plan_cache_mode = force_generic_plan; prepare taken_in ({types}) as {RECEIPTS_STATEMENT}");
     let mut connection = db.pool.acquire().await.unwrap();

@@ -1,6 +1,8 @@
 //! What happens to messages.
 
-use fiorino_proto::payments::v1::PaymentRecorded;
+use fiorino_domain::institution::InstitutionCode;
+use fiorino_proto::payments::v1::{PaidTransfer, PaymentRecorded};
+use fiorino_reporting::store;
 use fiorino_test_support::eventually;
 use serde_json::json;
 
@@ -80,6 +82,34 @@ async fn poison_is_parked_with_its_case_and_the_rest_goes_on() {
         .unwrap();
     assert_eq!(payload, b"\xff\xff\xff", "kept as it came");
     assert_eq!(world.cases().await.len(), 5);
+    service.stop().await;
+}
+
+/// In the table as on the way out: a receipt whose amount nobody can read paid something.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_amount_that_nobody_told_is_not_zero() {
+    let world = World::new().await;
+    let institution = InstitutionCode::parse(&world.institution).unwrap();
+    let untold = PaymentRecorded {
+        amount_cents: None,
+        transfers: vec![PaidTransfer { id: 1, ..PaidTransfer::default() }],
+        issued_elsewhere: true,
+        ..payment(&world.institution, "r1")
+    };
+    let zero = PaymentRecorded { amount_cents: Some(0), ..payment(&world.institution, "r2") };
+    world.produce([untold.clone(), zero.clone()].map(Produced::from)).await;
+    let service = world.start("reporting-0").await;
+    world.wait_for(2).await;
+    for told in [untold, zero] {
+        let kept = store::get(&world.database.pool, &institution, &told.receipt_id).await.unwrap().unwrap();
+        assert_eq!(PaymentRecorded::from(kept), told);
+    }
+    let before: (i64, bool) =
+        sqlx::query_as("select amount_cents, transfers->0 ? 'amount_cents' from payment where receipt_id = 'r1'")
+            .fetch_one(&world.database.pool)
+            .await
+            .unwrap();
+    assert_eq!(before, (0, true), "the previous version reads the rows of this one");
     service.stop().await;
 }
 

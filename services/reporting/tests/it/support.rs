@@ -64,7 +64,7 @@ pub(crate) fn payment(institution: &str, receipt_id: &str) -> PaymentRecorded {
         notice_number: "312000000000471179".to_owned(),
         iuv: "12000000000471179".to_owned(),
         issuer: institution.to_owned(),
-        amount_cents: 12_000,
+        amount_cents: Some(12_000),
         paid_at: "2026-05-04T10:00:00Z".to_owned(),
         recorded_at: "2026-05-04T10:00:01Z".to_owned(),
         psp_id: "ABI00000".to_owned(),
@@ -76,7 +76,7 @@ pub(crate) fn payment(institution: &str, receipt_id: &str) -> PaymentRecorded {
         description: "TARI 2026".to_owned(),
         transfers: vec![PaidTransfer {
             id: 1,
-            amount_cents: 12_000,
+            amount_cents: Some(12_000),
             beneficiary: institution.to_owned(),
             iban: "IT60X0542811101000000123456".to_owned(),
             remittance: "TARI 2026".to_owned(),
@@ -86,6 +86,7 @@ pub(crate) fn payment(institution: &str, receipt_id: &str) -> PaymentRecorded {
         application_date: "2026-05-04".to_owned(),
         transfer_date: "2026-05-05".to_owned(),
         stand_in: false,
+        issued_elsewhere: false,
     }
 }
 

@@ -19,7 +19,12 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{apply::PositionFacts, arrived::Arrived, event};
+use super::{
+    apply::PositionFacts,
+    arrived::Arrived,
+    earlier::Amounts,
+    event::{self, Paid},
+};
 use crate::{Error, Result};
 
 /// Receipts that one call looks at when the caller does not say.
@@ -37,9 +42,10 @@ const TOKEN_MAX: usize = 256;
 /// Receipts after a place, in the order of their key, with the position that each pays.
 const PAGE: &str = "
     select r.institution_id, r.receipt_id, r.version, r.nav, r.issuer, r.iuv, r.amount_cents, r.paid_at, r.received_at, r.applied_at,
-           r.content, i.fiscal_code, i.environment, n.position_id, p.client_reference, p.service_code
+           r.content, r.issued_elsewhere, i.fiscal_code, i.environment, n.position_id, p.client_reference, p.service_code
     from (
-        select institution_id, receipt_id, version, nav, issuer, iuv, amount_cents, paid_at, received_at, applied_at, content
+        select institution_id, receipt_id, version, nav, issuer, iuv, amount_cents, paid_at, received_at, applied_at, content,
+               issued_elsewhere
         from receipt
         where (institution_id, receipt_id, version) > ($1, $2, $3) and institution_id between $4 and $5
         order by institution_id, receipt_id, version limit $6
@@ -82,11 +88,12 @@ struct Row {
     nav: String,
     issuer: String,
     iuv: String,
-    amount_cents: i64,
+    amount_cents: Option<i64>,
     paid_at: Option<jiff_sqlx::Timestamp>,
     received_at: jiff_sqlx::Timestamp,
     applied_at: jiff_sqlx::Timestamp,
     content: Json<Content>,
+    issued_elsewhere: bool,
     fiscal_code: String,
     environment: String,
     position_id: Option<Uuid>,
@@ -110,17 +117,19 @@ struct Content {
     stand_in: bool,
     outcome: String,
     transfers: Vec<Transfer>,
+    announced: Option<Amounts>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Transfer {
     id: u32,
-    cents: i64,
+    cents: Option<i64>,
     beneficiary: String,
     iban: String,
     remittance: String,
     taxonomy: String,
+    stamp: bool,
 }
 
 // === impl PaymentsAgain ===
@@ -268,12 +277,19 @@ impl Row {
     }
 
     /// What was announced when the receipt was applied, if anything was.
-    fn message(self) -> Option<Message> {
+    fn message(mut self) -> Option<Message> {
         let applied_at = self.applied_at.to_jiff();
         let position = (self.position_id.zip(self.client_reference.clone()).zip(self.service_code.clone()))
             .map(|((id, client_reference), service_code)| (id, PositionFacts { client_reference, service_code }));
+        let paid = match &position {
+            Some((id, facts)) => Paid::Position(*id, facts),
+            None if self.issued_elsewhere => Paid::Elsewhere,
+            None => Paid::Unknown,
+        };
+        let announced = self.content.0.announced.take();
         let arrived = Arrived::read(self.receipt(), applied_at);
-        event::announced(&arrived, position.as_ref().map(|(id, facts)| (*id, facts)), applied_at)
+        let amounts = announced.unwrap_or_else(|| Amounts::of(&arrived.told, &[], None));
+        event::announced(&arrived, &amounts, paid, applied_at)
     }
 
     fn receipt(self) -> Receipt {
@@ -309,8 +325,8 @@ impl Row {
 
 impl Transfer {
     fn told(self) -> ReceiptTransfer {
-        let Self { id, cents, beneficiary, iban, remittance, taxonomy } = self;
-        ReceiptTransfer { id, amount_cents: cents, beneficiary, iban, remittance, taxonomy_code: taxonomy }
+        let Self { id, cents, beneficiary, iban, remittance, taxonomy, stamp } = self;
+        ReceiptTransfer { id, amount_cents: cents, beneficiary, iban, remittance, taxonomy_code: taxonomy, stamp }
     }
 }
 

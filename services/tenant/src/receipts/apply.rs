@@ -15,7 +15,10 @@ use uuid::Uuid;
 
 use super::{
     arrived::{Arrived, Key, ReceiptRow},
-    event,
+    compare::{Activated, Differences, compare},
+    earlier::{self, Amounts, Earlier, Versions},
+    event::{self, Paid},
+    finding,
 };
 use crate::{
     cases::{NO_INSTITUTION, NewCase},
@@ -35,8 +38,14 @@ pub(super) struct Known {
     pub(super) instalments: Vec<Locked>,
     /// Of the same positions.
     pub(super) positions: HashMap<(i32, Uuid), PositionFacts>,
-    /// Cents that the latest activation before the receipt asked for, by key of the receipt.
-    pub(super) activated_cents: HashMap<Key, i64>,
+    /// What the latest activation before the receipt answered, by key of the receipt.
+    pub(super) activated: HashMap<Key, Activated>,
+    /// Other versions of the receipts of the batch, as they were applied before it.
+    pub(super) earlier: Versions,
+    /// Receipts of notices that are not here and have no number of ours, through an association by which those of others come as well.
+    pub(super) elsewhere: HashSet<Key>,
+    /// Receipts whose station and institution belong, or belonged, to each other, whatever the inbox believes.
+    pub(super) associated: HashSet<Key>,
 }
 
 /// What an event tells of a position.
@@ -64,6 +73,22 @@ struct Planner<'a> {
     /// By institution and notice number: as the receipts before have left them.
     instalments: BTreeMap<(i32, String), Instalment>,
     plan: Plan<'a>,
+}
+
+/// A version of a receipt that came after another one.
+struct Later {
+    detail: Value,
+    /// Of the versions before: the receipt has counted.
+    counted: bool,
+    /// It counted for this notice.
+    same_notice: bool,
+}
+
+/// What the row of a payment says beside the receipt.
+#[derive(Default)]
+struct Booked {
+    elsewhere: bool,
+    announced: Option<Amounts>,
 }
 
 struct Instalment {
@@ -104,18 +129,29 @@ impl<'a> Planner<'a> {
             return self.repeated(arrived, &key);
         }
         let before = self.plan.cases.len();
+        let mut later = self.later(arrived, &key);
         self.findings(arrived, &key);
+        let mut booked = Booked::default();
         let outcome = if !arrived.is_paid() {
-            self.case(arrived, &key, CaseKind::ReceiptOutcome, json!({ "outcome": arrived.told.outcome }));
+            if !later.as_ref().is_some_and(|later| later.counted) {
+                self.case(arrived, &key, CaseKind::ReceiptOutcome, json!({ "outcome": arrived.told.outcome }));
+            }
             ApplyOutcome::Case
         } else if arrived.is_of_beneficiary() {
-            self.plan.messages.push(event::share(arrived, self.now));
-            ApplyOutcome::Beneficiary
+            self.share(arrived, &key, &mut booked)
         } else {
-            self.payment(arrived, &key);
-            if self.plan.cases.len() > before { ApplyOutcome::Case } else { ApplyOutcome::Applied }
+            booked = self.payment(arrived, &key, later.as_mut());
+            ApplyOutcome::Applied
         };
-        self.plan.receipts.push(ReceiptRow { key, arrived, outcome });
+        if let Some(later) = later {
+            self.case(arrived, &key, CaseKind::ReceiptVersion, later.detail);
+        }
+        let odd = self.plan.cases.len() > before;
+        let outcome = if odd && outcome == ApplyOutcome::Applied { ApplyOutcome::Case } else { outcome };
+        let receipt = (key.institution_id, key.receipt_id.clone());
+        self.known.earlier.entry(receipt).or_default().push(Earlier::of(arrived));
+        let Booked { elsewhere, announced } = booked;
+        self.plan.receipts.push(ReceiptRow { key, arrived, outcome, elsewhere, announced });
         outcome
     }
 
@@ -146,11 +182,31 @@ impl<'a> Planner<'a> {
         ApplyOutcome::Case
     }
 
-    /// What the inbox found, and that other versions came before.
+    /// What the inbox found.
     fn findings(&mut self, arrived: &Arrived, key: &Key) {
         for finding in &arrived.findings {
-            self.case(arrived, key, finding.kind, json!({ "code": finding.unknown_code }));
+            let known_better = match finding.kind {
+                // Told with the other versions.
+                CaseKind::ReceiptVersion => finding.unknown_code.is_none() && self.has_others(key),
+                // The inbox knows the present alone, and perhaps not even that.
+                CaseKind::ReceiptNotAssociated => self.known.associated.contains(key),
+                _ => false,
+            };
+            if !known_better {
+                self.case(arrived, key, finding.kind, finding::detail(arrived, finding));
+            }
         }
+        if finding::lacks_an_amount(&arrived.told) && !arrived.has_finding(CaseKind::ReceiptSchema) {
+            self.case(arrived, key, CaseKind::ReceiptSchema, finding::schema(&arrived.told));
+        }
+    }
+
+    fn has_others(&self, key: &Key) -> bool {
+        !self.others(key).is_empty()
+    }
+
+    /// Versions of the receipt that came before.
+    fn others(&self, key: &Key) -> Vec<i32> {
         let mut others: Vec<_> = (self.known.versions.keys())
             .filter(|other| {
                 other.institution_id == key.institution_id && other.receipt_id == key.receipt_id && *other != key
@@ -159,36 +215,118 @@ impl<'a> Planner<'a> {
             .filter(|other| !self.known.fresh.contains(*other))
             .map(|other| other.version)
             .collect();
-        if !others.is_empty() {
-            others.sort_unstable();
-            self.case(arrived, key, CaseKind::ReceiptVersion, json!({ "version": key.version, "others": others }));
-        }
+        others.sort_unstable();
+        others
     }
 
-    fn payment(&mut self, arrived: &Arrived, key: &Key) {
-        let notice = (key.institution_id, arrived.told.notice_number.clone());
-        let Some(instalment) = self.instalments.get_mut(&notice) else {
-            self.case(arrived, key, CaseKind::ReceiptUnknownNotice, json!({ "iuv": arrived.told.iuv }));
-            self.plan.messages.push(event::payment(arrived, None, self.now));
-            return;
-        };
-        let (position_id, option_no) = (instalment.locked.position_id, instalment.locked.option_no);
-        let expected_cents = self.known.activated_cents.get(key).copied().unwrap_or(instalment.locked.amount_cents);
-        // Another version of the receipt that paid it is no second payment.
-        if instalment.receipt_id.as_deref() != Some(&arrived.told.receipt_id) {
-            let case = instalment.happens(InstalmentEvent::ReceiptApplied);
-            instalment.receipt_id.get_or_insert_with(|| arrived.told.receipt_id.clone());
-            if let Some(kind) = case {
-                self.case(arrived, key, kind, json!({ "amount_cents": arrived.told.amount_cents }));
-            }
-            self.supersede(arrived, key, position_id, option_no);
+    /// A further version of a receipt, and what becomes of its payment: who counted it already, counts it once.
+    fn later(&self, arrived: &Arrived, key: &Key) -> Option<Later> {
+        let others = self.others(key);
+        if others.is_empty() {
+            return None;
         }
-        if arrived.told.amount_cents != expected_cents {
-            let detail = json!({ "paid_cents": arrived.told.amount_cents, "expected_cents": expected_cents });
+        let mut detail = json!({ "version": key.version, "others": others });
+        if let Some(cents) = arrived.told.amount_cents {
+            detail["amount_cents"] = json!(cents);
+        }
+        if !arrived.is_paid() {
+            detail["outcome"] = json!(arrived.told.outcome);
+        }
+        let versions = earlier::of(&self.known.earlier, key);
+        let counted = versions.iter().any(|version| version.counted);
+        let same_notice = versions.iter().any(|version| version.paid_notice_of(&arrived.told));
+        let is_other = |version: &Earlier| version.notice_number != arrived.told.notice_number;
+        if !versions.is_empty() && versions.iter().all(is_other) {
+            detail["notice"] = json!("another than before");
+        }
+        Some(Later { detail, counted, same_notice })
+    }
+
+    /// The addressee's share of what another institution asked for.
+    fn share(&mut self, arrived: &Arrived, key: &Key, booked: &mut Booked) -> ApplyOutcome {
+        if arrived.own_transfers().next().is_none() {
+            let detail = json!({ "transfers": arrived.told.transfers.len() });
+            self.case(arrived, key, CaseKind::ReceiptNoShare, detail);
+            return ApplyOutcome::Case;
+        }
+        let amounts = Amounts::of(&arrived.told, earlier::of(&self.known.earlier, key), None);
+        self.plan.messages.push(event::share(arrived, &amounts, self.now));
+        booked.announced = amounts.beside(&arrived.told);
+        ApplyOutcome::Beneficiary
+    }
+
+    fn payment(&mut self, arrived: &Arrived, key: &Key, later: Option<&mut Later>) -> Booked {
+        let activated = self.known.activated.get(key);
+        let amounts = Amounts::of(&arrived.told, earlier::of(&self.known.earlier, key), activated);
+        let differences = compare(&arrived.told, activated);
+        let activated_cents = activated.map(|activated| activated.cents);
+        let notice = (key.institution_id, arrived.told.notice_number.clone());
+        let Some(instalment) = self.instalments.get(&notice) else {
+            let elsewhere = self.known.elsewhere.contains(key);
+            if !elsewhere && !later.as_ref().is_some_and(|later| later.counted) {
+                self.case(arrived, key, CaseKind::ReceiptUnknownNotice, json!({ "iuv": arrived.told.iuv }));
+            }
+            self.differing(arrived, key, None, &differences, later);
+            let paid = if elsewhere { Paid::Elsewhere } else { Paid::Unknown };
+            self.plan.messages.push(event::payment(arrived, &amounts, paid, self.now));
+            return Booked { elsewhere, announced: amounts.beside(&arrived.told) };
+        };
+        let position_id = instalment.locked.position_id;
+        let expected_cents = activated_cents.unwrap_or(instalment.locked.amount_cents);
+        self.pay(arrived, key, later.as_deref());
+        self.differing(arrived, key, Some(expected_cents), &differences, later);
+        let facts = self.known.positions.get(&(key.institution_id, position_id));
+        let paid = facts.map_or(Paid::Unknown, |facts| Paid::Position(position_id, facts));
+        self.plan.messages.push(event::payment(arrived, &amounts, paid, self.now));
+        Booked { elsewhere: false, announced: amounts.beside(&arrived.told) }
+    }
+
+    /// The instalment is paid, unless another version of the receipt has counted for it.
+    fn pay(&mut self, arrived: &Arrived, key: &Key, later: Option<&Later>) {
+        let counted = later.is_some_and(|later| later.counted);
+        if later.is_some_and(|later| later.same_notice) {
+            return;
+        }
+        let notice = (key.institution_id, arrived.told.notice_number.clone());
+        let Some(instalment) = self.instalments.get_mut(&notice) else { return };
+        if instalment.receipt_id.as_deref() == Some(&arrived.told.receipt_id) {
+            return;
+        }
+        let (position_id, option_no) = (instalment.locked.position_id, instalment.locked.option_no);
+        let case = instalment.happens(InstalmentEvent::ReceiptApplied);
+        instalment.receipt_id.get_or_insert_with(|| arrived.told.receipt_id.clone());
+        if let Some(kind) = case.filter(|_| !counted) {
+            self.case(arrived, key, kind, json!({ "amount_cents": arrived.told.amount_cents }));
+        }
+        self.supersede(arrived, key, position_id, option_no);
+    }
+
+    /// It is not what was expected: a case, or, of a version whose receipt has counted, what that version's case says.
+    fn differing(
+        &mut self,
+        arrived: &Arrived,
+        key: &Key,
+        expected_cents: Option<i64>,
+        differences: &Differences,
+        later: Option<&mut Later>,
+    ) {
+        let other_amount = arrived.told.amount_cents.zip(expected_cents).filter(|(paid, expected)| paid != expected);
+        if let Some(later) = later.filter(|later| later.counted) {
+            if let Some((_, expected)) = other_amount {
+                later.detail["expected_cents"] = json!(expected);
+            }
+            if !differences.is_empty() {
+                later.detail["transfers"] = differences.detail();
+            }
+            return;
+        }
+        if let Some((paid, expected)) = other_amount {
+            let detail = json!({ "paid_cents": paid, "expected_cents": expected });
             self.case(arrived, key, CaseKind::ReceiptAmountDiffers, detail);
         }
-        let facts = self.known.positions.get(&(key.institution_id, position_id)).map(|facts| (position_id, facts));
-        self.plan.messages.push(event::payment(arrived, facts, self.now));
+        if !differences.is_empty() {
+            self.case(arrived, key, CaseKind::ReceiptTransfersDiffer, differences.detail());
+        }
     }
 
     /// The other options of the position are out.
@@ -213,7 +351,7 @@ impl<'a> Planner<'a> {
         self.plan.cases.push(NewCase {
             institution_id: key.institution_id,
             kind,
-            key: format!("{}/{}", key.receipt_id, key.version),
+            key: case_key(kind, key),
             nav: Some(arrived.told.notice_number.clone()).filter(|nav| !nav.is_empty()),
             receipt_id: Some(arrived.told.receipt_id.clone()),
             detail,
@@ -225,6 +363,14 @@ impl<'a> Planner<'a> {
         let Self { mut plan, instalments, .. } = self;
         plan.moves = instalments.into_values().filter_map(Instalment::moved).collect();
         plan
+    }
+}
+
+/// What is refunded or looked after is a payment, whichever version told of it; everything else is said of a version.
+fn case_key(kind: CaseKind, key: &Key) -> String {
+    match kind {
+        CaseKind::ReceiptDouble | CaseKind::ReceiptLate | CaseKind::ReceiptUnpublished => key.receipt_id.clone(),
+        _ => format!("{}/{}", key.receipt_id, key.version),
     }
 }
 

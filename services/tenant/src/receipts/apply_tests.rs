@@ -26,7 +26,7 @@ fn receipt(receipt_id: &str, notice_number: &str) -> Receipt {
         receipt_id: receipt_id.to_owned(),
         notice_number: notice_number.to_owned(),
         version: 1,
-        amount_cents: 100,
+        amount_cents: Some(100),
         outcome: "OK".to_owned(),
         ..Receipt::default()
     }
@@ -57,7 +57,7 @@ fn known(arrived: &[Arrived], instalments: Vec<Locked>) -> Known {
         versions: ours.iter().map(|one| (one.key(ID), one.told.content_hash.to_vec())).collect(),
         instalments,
         positions: HashMap::from([((ID, Uuid::nil()), facts)]),
-        activated_cents: HashMap::new(),
+        ..Known::default()
     }
 }
 
@@ -92,7 +92,7 @@ fn from_every_state_it_is_paid(
     let event = event(&plan);
     assert_eq!(
         (event.amount_cents, event.client_reference.as_str(), event.service_code.as_str()),
-        (100, "ref", "TARI")
+        (Some(100), "ref", "TARI")
     );
     assert_eq!(event.position_id, Uuid::nil().to_string());
 }
@@ -143,12 +143,12 @@ fn the_other_options_are_superseded_and_the_other_instalments_are_not() {
 
 #[test]
 fn an_amount_is_compared_with_the_activation_and_without_one_with_the_instalment() {
-    let receipts = arrived(vec![Receipt { amount_cents: 90, ..receipt("r", "0") }]);
+    let receipts = arrived(vec![Receipt { amount_cents: Some(90), ..receipt("r", "0") }]);
     let plain = plan(&receipts, known(&receipts, instalments(&[(1, Payable)])), at());
     assert_eq!((kinds(&plain), plain.moves[0].state), (vec![CaseKind::ReceiptAmountDiffers], Paid));
     assert_eq!(plain.cases[0].detail, json!({ "paid_cents": 90, "expected_cents": 100 }));
     let mut activated = known(&receipts, instalments(&[(1, Payable)]));
-    activated.activated_cents.insert(receipts[0].key(ID), 90);
+    activated.activated.insert(receipts[0].key(ID), Activated { cents: 90, transfers: Vec::new() });
     assert!(plan(&receipts, activated, at()).cases.is_empty(), "paid as it was asked for");
 }
 
@@ -175,7 +175,7 @@ fn a_receipt_that_is_not_ok_pays_nothing() {
 fn a_beneficiary_gets_its_own_transfers_and_never_a_case() {
     let transfer = |id, amount_cents, beneficiary: &str| ReceiptTransfer {
         id,
-        amount_cents,
+        amount_cents: Some(amount_cents),
         beneficiary: beneficiary.to_owned(),
         ..ReceiptTransfer::default()
     };
@@ -185,7 +185,7 @@ fn a_beneficiary_gets_its_own_transfers_and_never_a_case() {
     assert_eq!((plan.outcomes.as_slice(), plan.cases.len()), ([ApplyOutcome::Beneficiary].as_slice(), 0));
     assert!(plan.moves.is_empty(), "a notice of ours with the same number is another one");
     let event = event(&plan);
-    assert_eq!((event.amount_cents, event.transfers.len(), event.issuer.as_str()), (30, 2, OTHER));
+    assert_eq!((event.amount_cents, event.transfers.len(), event.issuer.as_str()), (Some(30), 2, OTHER));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_further_version_is_a_case_and_no_second_payment() {
     assert_eq!(together.outcomes, [ApplyOutcome::Applied, ApplyOutcome::Case]);
     assert_eq!(
         (kinds(&together), together.cases[0].detail.clone()),
-        (vec![CaseKind::ReceiptVersion], json!({ "version": 2, "others": [1] }))
+        (vec![CaseKind::ReceiptVersion], json!({ "version": 2, "others": [1], "amount_cents": 100 }))
     );
     assert_eq!(together.messages.len(), 2, "consumers take the higher version");
     let ids: HashSet<_> = together.messages.iter().map(|message| message.event_id).collect();

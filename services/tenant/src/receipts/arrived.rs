@@ -5,6 +5,8 @@ use fiorino_proto::receipts::v1::{self as proto, ApplyOutcome};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::earlier::Amounts;
+
 /// What pagoPA says of a payment that was made.
 const PAID: &str = "OK";
 
@@ -41,6 +43,10 @@ pub(super) struct ReceiptRow<'a> {
     pub(super) key: Key,
     pub(super) arrived: &'a Arrived,
     pub(super) outcome: ApplyOutcome,
+    /// Its notice was issued through another intermediary of the institution.
+    pub(super) elsewhere: bool,
+    /// What was announced, where the receipt itself does not tell it.
+    pub(super) announced: Option<Amounts>,
 }
 
 /// `receipt.content`: what no column tells.
@@ -60,16 +66,22 @@ pub(super) struct Content<'a> {
     stand_in: bool,
     outcome: &'a str,
     transfers: Vec<ContentTransfer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announced: Option<&'a Amounts>,
 }
 
 #[derive(Serialize)]
 struct ContentTransfer<'a> {
     id: u32,
-    cents: i64,
+    /// Absent = not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cents: Option<i64>,
     beneficiary: &'a str,
     iban: &'a str,
     remittance: &'a str,
     taxonomy: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stamp: bool,
 }
 
 // === impl Arrived ===
@@ -94,7 +106,7 @@ impl Arrived {
 
     /// The node was told that it was never ours.
     pub(super) fn is_nobodys(&self) -> bool {
-        self.findings.iter().any(|finding| finding.kind == CaseKind::AddresseeNeverOurs)
+        self.has_finding(CaseKind::AddresseeNeverOurs)
     }
 
     /// Its notice was issued by another institution. Without an issuer the addressee is asked.
@@ -102,13 +114,23 @@ impl Arrived {
         !self.told.issuer.is_empty() && self.told.issuer != self.told.institution
     }
 
+    /// Its transfers to the addressee.
+    pub(super) fn own_transfers(&self) -> impl Iterator<Item = &proto::ReceiptTransfer> {
+        self.told.transfers.iter().filter(|transfer| transfer.beneficiary == self.told.institution)
+    }
+
+    /// The inbox found this odd.
+    pub(super) fn has_finding(&self, kind: CaseKind) -> bool {
+        self.findings.iter().any(|finding| finding.kind == kind && finding.unknown_code.is_none())
+    }
+
     /// It tells of a payment that was made.
     pub(super) fn is_paid(&self) -> bool {
         self.told.outcome == PAID
     }
 
-    /// For `receipt.content`.
-    pub(super) fn content(&self) -> Content<'_> {
+    /// For `receipt.content`; `announced`: amounts that payments show and the receipt does not tell.
+    pub(super) fn content<'a>(&'a self, announced: Option<&'a Amounts>) -> Content<'a> {
         let told = &self.told;
         Content {
             station_id: &told.station_id,
@@ -124,6 +146,7 @@ impl Arrived {
             stand_in: told.stand_in,
             outcome: &told.outcome,
             transfers: told.transfers.iter().map(ContentTransfer::of).collect(),
+            announced,
         }
     }
 }
@@ -132,8 +155,8 @@ impl Arrived {
 
 impl<'a> ContentTransfer<'a> {
     fn of(told: &'a proto::ReceiptTransfer) -> Self {
-        let proto::ReceiptTransfer { id, amount_cents, beneficiary, iban, remittance, taxonomy_code } = told;
-        Self { id: *id, cents: *amount_cents, beneficiary, iban, remittance, taxonomy: taxonomy_code }
+        let proto::ReceiptTransfer { id, amount_cents, beneficiary, iban, remittance, taxonomy_code, stamp } = told;
+        Self { id: *id, cents: *amount_cents, beneficiary, iban, remittance, taxonomy: taxonomy_code, stamp: *stamp }
     }
 }
 

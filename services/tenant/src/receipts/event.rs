@@ -12,42 +12,54 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid};
 
-use super::{apply::PositionFacts, arrived::Arrived};
+use super::{apply::PositionFacts, arrived::Arrived, earlier::Amounts};
+
+/// What is paid, as far as this tenant knows it.
+#[derive(Clone, Copy)]
+pub(super) enum Paid<'a> {
+    /// A position of ours.
+    Position(Uuid, &'a PositionFacts),
+    /// Nobody knows the notice.
+    Unknown,
+    /// A notice that the institution issued through another intermediary.
+    Elsewhere,
+}
 
 /// What is announced of a receipt, if it tells of a payment: the same whenever it is asked.
-pub(super) fn announced(
-    arrived: &Arrived,
-    position: Option<(Uuid, &PositionFacts)>,
-    now: Timestamp,
-) -> Option<Message> {
+pub(super) fn announced(arrived: &Arrived, amounts: &Amounts, paid: Paid<'_>, now: Timestamp) -> Option<Message> {
     if !arrived.is_paid() {
         None
     } else if arrived.is_of_beneficiary() {
-        Some(share(arrived, now))
+        arrived.own_transfers().next().map(|_| share(arrived, amounts, now))
     } else {
-        Some(payment(arrived, position, now))
+        Some(payment(arrived, amounts, paid, now))
     }
 }
 
-/// The payment of a notice that the addressee issued; `position` = what it pays, if it is known.
-pub(super) fn payment(arrived: &Arrived, position: Option<(Uuid, &PositionFacts)>, now: Timestamp) -> Message {
+/// The payment of a notice that the addressee issued.
+pub(super) fn payment(arrived: &Arrived, amounts: &Amounts, paid: Paid<'_>, now: Timestamp) -> Message {
     let mut event = event(arrived, now);
-    event.amount_cents = arrived.told.amount_cents;
-    event.transfers = arrived.told.transfers.iter().map(transfer).collect();
-    if let Some((id, facts)) = position {
-        event.position_id = id.to_string();
-        event.client_reference.clone_from(&facts.client_reference);
-        event.service_code.clone_from(&facts.service_code);
+    event.amount_cents = amounts.total;
+    event.transfers = transfers(arrived, amounts).map(|(_, paid)| paid).collect();
+    match paid {
+        Paid::Position(id, facts) => {
+            event.position_id = id.to_string();
+            event.client_reference.clone_from(&facts.client_reference);
+            event.service_code.clone_from(&facts.service_code);
+        }
+        Paid::Unknown => {}
+        Paid::Elsewhere => event.issued_elsewhere = true,
     }
     message(arrived, &event)
 }
 
-/// The addressee's share of a payment that another institution asked for: its own transfers, and their sum.
-pub(super) fn share(arrived: &Arrived, now: Timestamp) -> Message {
+/// The addressee's share of a payment that another institution asked for: its own transfers, and their sum, if all of them are told.
+pub(super) fn share(arrived: &Arrived, amounts: &Amounts, now: Timestamp) -> Message {
     let mut event = event(arrived, now);
-    let own = arrived.told.transfers.iter().filter(|transfer| transfer.beneficiary == arrived.told.institution);
-    event.transfers = own.map(transfer).collect();
-    event.amount_cents = event.transfers.iter().fold(0, |sum: i64, transfer| sum.saturating_add(transfer.amount_cents));
+    let own = transfers(arrived, amounts).filter(|(told, _)| told.beneficiary == arrived.told.institution);
+    event.transfers = own.map(|(_, paid)| paid).collect();
+    event.amount_cents =
+        (event.transfers.iter()).try_fold(0, |sum: i64, transfer| Some(sum.saturating_add(transfer.amount_cents?)));
     message(arrived, &event)
 }
 
@@ -74,15 +86,22 @@ fn event(arrived: &Arrived, now: Timestamp) -> PaymentRecorded {
     }
 }
 
-fn transfer(told: &ReceiptTransfer) -> PaidTransfer {
-    PaidTransfer {
-        id: told.id,
-        amount_cents: told.amount_cents,
-        beneficiary: told.beneficiary.clone(),
-        iban: told.iban.clone(),
-        remittance: told.remittance.clone(),
-        taxonomy_code: told.taxonomy_code.clone(),
-    }
+/// Every transfer, as told and as payments tell it.
+fn transfers<'a>(
+    arrived: &'a Arrived,
+    amounts: &'a Amounts,
+) -> impl Iterator<Item = (&'a ReceiptTransfer, PaidTransfer)> {
+    arrived.told.transfers.iter().zip(&amounts.transfers).map(|(told, cents)| {
+        let paid = PaidTransfer {
+            id: told.id,
+            amount_cents: *cents,
+            beneficiary: told.beneficiary.clone(),
+            iban: told.iban.clone(),
+            remittance: told.remittance.clone(),
+            taxonomy_code: told.taxonomy_code.clone(),
+        };
+        (told, paid)
+    })
 }
 
 /// The same for a repetition: out of what names the receipt and its version.

@@ -32,7 +32,8 @@ pub fn apply(receipts: Vec<Receipt>, seen: bool) -> Applied {
     let now = Timestamp::UNIX_EPOCH;
     let arrived: Vec<_> = receipts.into_iter().map(|receipt| Arrived::read(receipt, now)).collect();
     let plan = plan(&arrived, known(&arrived, seen), now);
-    let stored = plan.receipts.iter().filter_map(|row| serde_json::to_string(&row.arrived.content()).ok());
+    let stored =
+        plan.receipts.iter().filter_map(|row| serde_json::to_string(&row.arrived.content(row.announced.as_ref())).ok());
     Applied {
         stored: stored.collect(),
         events: plan.messages.into_iter().map(|message| message.payload).collect(),

@@ -16,6 +16,8 @@ use uuid::Uuid;
 use super::{
     apply::{self, Known, Plan, PositionFacts},
     arrived::{Arrived, Key, ReceiptRow},
+    compare::{Activated, Answered},
+    rare,
 };
 use crate::{
     cases,
@@ -70,8 +72,13 @@ async fn know(connection: &mut PgConnection, with: &Applying<'_>, arrived: &[Arr
     let positions = positions_of(connection, &notices).await?;
     let ids: Vec<_> = positions.keys().copied().collect();
     let instalments = transition::lock(connection, &ids).await?;
-    let activated_cents = activated(connection, &notices).await?;
-    Ok(Known { institutions, fresh, versions, instalments, positions, activated_cents })
+    let activated = activated(connection, &notices).await?;
+    let here: HashSet<_> = instalments.iter().map(|row| (row.institution_id, row.nav.as_str())).collect();
+    let unknown = notices.iter().filter(|notice| !here.contains(&(notice.key.institution_id, notice.nav)));
+    let unknown: HashSet<_> = unknown.map(|notice| notice.key).collect();
+    let rare::Associations { associated, elsewhere } = rare::associations(connection, &keyed, &unknown).await?;
+    let earlier = rare::earlier(connection, &fresh, &versions).await?;
+    Ok(Known { institutions, fresh, versions, instalments, positions, activated, earlier, elsewhere, associated })
 }
 
 async fn write(connection: &mut PgConnection, with: &Applying<'_>, plan: &Plan<'_>) -> sqlx::Result<()> {
@@ -110,7 +117,8 @@ async fn take_keys(connection: &mut PgConnection, keyed: &[(Key, &Arrived)]) -> 
     let rows: Vec<(i32, String, i32)> = sqlx::query_as(
         "insert into receipt_key (institution_id, receipt_id, version, content_hash)
          select taken.institution_id, taken.receipt_id, taken.version, taken.content_hash
-         from unnest($1::int4[], $2::text[], $3::int4[], $4::bytea[]) as taken (institution_id, receipt_id, version, content_hash)
+         from unnest($1::int4[], $2::text[], $3::int4[], $4::bytea[])
+             as taken (institution_id, receipt_id, version, content_hash)
          on conflict (institution_id, receipt_id, version) do nothing
          returning institution_id, receipt_id, version",
     )
@@ -180,13 +188,13 @@ async fn find_positions(connection: &mut PgConnection, numbers: &[(i32, &str)]) 
     .await
 }
 
-/// What the latest activation before each receipt asked for.
-async fn activated(connection: &mut PgConnection, notices: &[Notice<'_>]) -> sqlx::Result<HashMap<Key, i64>> {
-    let rows: Vec<(i64, i64)> = sqlx::query_as(
-        "select wanted.place, latest.amount_cents
+/// What the latest activation before each receipt answered.
+async fn activated(connection: &mut PgConnection, notices: &[Notice<'_>]) -> sqlx::Result<HashMap<Key, Activated>> {
+    let rows: Vec<(i64, i64, Json<Vec<Answered>>)> = sqlx::query_as(
+        "select wanted.place, latest.amount_cents, latest.transfers
          from unnest($1::int4[], $2::text[], $3::timestamptz[]) with ordinality as wanted (institution_id, nav, received_at, place)
          cross join lateral (
-             select a.amount_cents from activation a
+             select a.amount_cents, a.transfers from activation a
              where a.institution_id = wanted.institution_id and a.nav = wanted.nav and a.activated_at <= wanted.received_at
              order by a.activated_at desc, a.id desc limit 1
          ) latest",
@@ -197,9 +205,9 @@ async fn activated(connection: &mut PgConnection, notices: &[Notice<'_>]) -> sql
     .fetch_all(connection)
     .instrument(store::span("find activations"))
     .await?;
-    let by_key = |(place, cents): (i64, i64)| {
+    let by_key = |(place, cents, Json(transfers)): (i64, i64, Json<Vec<Answered>>)| {
         let notice = notices.get(usize::try_from(place - 1).ok()?)?;
-        Some((notice.key.clone(), cents))
+        Some((notice.key.clone(), Activated { cents, transfers }))
     };
     Ok(rows.into_iter().filter_map(by_key).collect())
 }
@@ -212,12 +220,14 @@ async fn insert(connection: &mut PgConnection, with: &Applying<'_>, rows: &[Rece
     sqlx::query(
         "insert into receipt
              (institution_id, receipt_id, version, nav, issuer, iuv, amount_cents, outcome, paid_at, received_at, content,
-              applied_at, applied_by)
+              issued_elsewhere, applied_at, applied_by)
          select applied.institution_id, applied.receipt_id, applied.version, applied.nav, applied.issuer, applied.iuv,
-             applied.amount_cents, applied.outcome, applied.paid_at, applied.received_at, applied.content, $12, $13
+             applied.amount_cents, applied.outcome, applied.paid_at, applied.received_at, applied.content,
+             applied.issued_elsewhere, $13, $14
          from unnest($1::int4[], $2::text[], $3::int4[], $4::text[], $5::text[], $6::text[], $7::int8[], $8::int2[],
-             $9::timestamptz[], $10::timestamptz[], $11::jsonb[])
-             as applied (institution_id, receipt_id, version, nav, issuer, iuv, amount_cents, outcome, paid_at, received_at, content)",
+             $9::timestamptz[], $10::timestamptz[], $11::jsonb[], $12::bool[])
+             as applied (institution_id, receipt_id, version, nav, issuer, iuv, amount_cents, outcome, paid_at, received_at,
+                 content, issued_elsewhere)",
     )
     .bind(rows.iter().map(|row| row.key.institution_id).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.key.receipt_id.as_str()).collect::<Vec<_>>())
@@ -229,7 +239,8 @@ async fn insert(connection: &mut PgConnection, with: &Applying<'_>, rows: &[Rece
     .bind(rows.iter().map(|row| outcome_number(row.outcome)).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.arrived.paid_at.map(ToSqlx::to_sqlx)).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.arrived.received_at.to_sqlx()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| Json(row.arrived.content())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| Json(row.arrived.content(row.announced.as_ref()))).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.elsewhere).collect::<Vec<_>>())
     .bind(with.now.to_sqlx())
     .bind(with.actor)
     .execute(connection)

@@ -54,11 +54,12 @@ async fn received(money: &Money) {
     let number = numbers(&position).remove(0);
     let transfer = |id, amount_cents: i64, beneficiary: &str| ReceiptTransfer {
         id,
-        amount_cents,
+        amount_cents: Some(amount_cents),
         beneficiary: beneficiary.into(),
         iban: "IT60X0542811101000000123456".into(),
         remittance: "TARI 2026".into(),
         taxonomy_code: "9/0101101IM/".into(),
+        stamp: false,
     };
     let own = Receipt {
         transfers: vec![transfer(1, 9_500, money.institution()), transfer(2, 500, money.province.fiscal_code())],
@@ -96,6 +97,29 @@ async fn the_same_events_leave_again() {
     };
     assert_eq!(told(&again), told(&first), "to the last field");
     assert_eq!(again, first, "and to the byte, under the same keys");
+}
+
+/// Amounts that a receipt does not tell, and what was issued elsewhere, are announced again as they were.
+#[tokio::test]
+async fn what_the_receipt_does_not_tell_leaves_again_as_it_did() {
+    let money = Money::start().await;
+    sqlx::query("update association set broadcast = true").execute(money.pool()).await.unwrap();
+    let number = numbers(&money.create(position("tari-1", &[&[10_000]])).await).remove(0);
+    money.activate(&number).await;
+    let transfer =
+        |id, beneficiary: &str| ReceiptTransfer { id, beneficiary: beneficiary.into(), ..ReceiptTransfer::default() };
+    let transfers = vec![transfer(1, money.institution()), transfer(2, money.province.fiscal_code())];
+    let unread = Receipt { amount_cents: None, transfers, ..money.receipt("unread", &number, 0) };
+    let elsewhere = money.receipt("elsewhere", "307000000000000077", 700);
+    let stranger = Receipt { issuer: "80001234567".into(), ..money.receipt("nothing", &number, 10_000) };
+    money.pay(vec![unread, elsewhere, stranger]).await;
+    let first = leave(&money).await;
+    let payments: Vec<_> = first.iter().map(|(.., payload)| PaymentRecorded::decode(&payload[..]).unwrap()).collect();
+    let mut told: Vec<_> = payments.iter().map(|it| (it.amount_cents, it.issued_elsewhere)).collect();
+    told.sort_unstable();
+    assert_eq!(told, [(Some(700), true), (Some(10_000), false)]);
+    send(&money, always()).await.unwrap();
+    assert_eq!(events(&money).await, first);
 }
 
 #[tokio::test]

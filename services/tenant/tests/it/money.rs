@@ -222,7 +222,7 @@ impl Money {
             version: 1,
             content_hash: receipt_id.as_bytes().to_vec().into(),
             station_id: STATION.into(),
-            amount_cents,
+            amount_cents: Some(amount_cents),
             description: "TARI 2026".into(),
             psp_id: "ABI00000".into(),
             psp_name: "Banca".into(),

@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, fmt, sync::Once};
 
+use fiorino_proto::receipts::v1::ApplyOutcome;
 use fiorino_tenant::notices::{DISPLAY_STATEMENT, VERIFY_STATEMENT};
 use fiorino_test_support::eventually;
 use serde_json::Value;
@@ -221,6 +222,22 @@ async fn a_batch_of_verifies_is_one_statement() {
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 63);
     assert_eq!(statements.len(), 1, "{statements:#?}");
     assert!(statements[0].contains("notice"), "{statements:#?}");
+}
+
+/// What few receipts ask for, other versions and associations, costs the others nothing; the attempt before is one read for the batch.
+#[tokio::test]
+async fn an_ordinary_receipt_asks_for_nothing_more() {
+    let money = Money::start().await;
+    let made = numbers(&money.create(position("p", &[&[100, 200, 300]])).await);
+    for number in &made {
+        money.activate(number).await;
+    }
+    let receipts =
+        made.iter().zip([100, 200, 300]).map(|(number, cents)| money.receipt(number, number, cents)).collect();
+    let (outcomes, statements) = statements(money.pay(receipts)).await;
+    assert_eq!(outcomes, [ApplyOutcome::Applied; 3]);
+    let of = |words: &str| statements.iter().filter(|statement| statement.contains(words)).count();
+    assert_eq!((of("from activation"), of("join receipt r"), of("from association")), (1, 0, 0), "{statements:#?}");
 }
 
 /// A change of state writes no index: pages keep room for it.

@@ -5,6 +5,8 @@ use std::{
     fmt::{Display, Write},
 };
 
+use fiorino_domain::money::Cents;
+
 use super::{
     Result,
     canon::Canon,
@@ -24,6 +26,8 @@ pub(super) struct Slot {
     alias: Option<&'static str>,
     min: u8,
     max: u8,
+    /// Only the second version of the message has it.
+    of_v2: bool,
 }
 
 /// Exactly one.
@@ -38,7 +42,7 @@ pub(super) const fn maybe(names: &'static [&'static str]) -> Slot {
 
 /// `min..=max` of them.
 pub(super) const fn many(names: &'static [&'static str], min: u8, max: u8) -> Slot {
-    Slot { names, alias: None, min, max }
+    Slot { names, alias: None, min, max, of_v2: false }
 }
 
 /// Reads a message from the start of its request element on, and notes what it violates.
@@ -46,7 +50,13 @@ pub(super) struct Cursor<'a> {
     source: Source<'a>,
     path: Vec<Step>,
     violations: Vec<Violation>,
+    /// How many of them are elements that the XSD does not know.
+    unknown: usize,
     canon: Option<Canon>,
+    /// The canonical form covers what both versions of the message have, and nothing else.
+    shared: bool,
+    /// How many elements are open that only one version has.
+    apart: u32,
 }
 
 struct Step {
@@ -63,6 +73,11 @@ impl Slot {
         Self { alias: Some(alias), ..self }
     }
 
+    /// The same, in the second version of the message alone.
+    pub(super) const fn of_v2(self) -> Self {
+        Self { of_v2: true, ..self }
+    }
+
     fn name(&self, found: &str) -> Option<&'static str> {
         if self.alias == Some(found) {
             return self.names.first().copied();
@@ -75,7 +90,12 @@ impl Slot {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(source: Source<'a>) -> Self {
-        Self { source, path: Vec::new(), violations: Vec::new(), canon: None }
+        Self { source, path: Vec::new(), violations: Vec::new(), unknown: 0, canon: None, shared: false, apart: 0 }
+    }
+
+    /// The same, with a canonical form of what both versions of the message have.
+    pub(super) fn shared(source: Source<'a>) -> Self {
+        Self { shared: true, ..Self::new(source) }
     }
 
     pub(super) fn token(&mut self) -> Result<Token<'a>> {
@@ -88,6 +108,7 @@ impl<'a> Cursor<'a> {
 
     /// What was violated so far, in the order of the message.
     pub(super) fn take_violations(&mut self) -> Vec<Violation> {
+        self.unknown = 0;
         std::mem::take(&mut self.violations)
     }
 
@@ -96,11 +117,15 @@ impl<'a> Cursor<'a> {
         self.violate_child(&[], rule);
     }
 
-    /// `child`: of the element at hand, by each of the names that it may have. Once the list is full this costs nothing.
+    /// `child`: of the element at hand, by each of the names that it may have. Once the list is full this costs nothing; what is unknown has
+    /// a room of its own, so that it hides nothing that is wrong.
     fn violate_child(&mut self, child: &[&str], rule: Rule) {
-        if self.violations.len() < ReceiptMessage::FINDINGS_MAX {
+        let unknown = rule == Rule::Unknown;
+        let kept = if unknown { self.unknown } else { self.violations.len() - self.unknown };
+        if kept < ReceiptMessage::FINDINGS_MAX {
             let field = self.field(child);
             self.violations.push(Violation { field, rule });
+            self.unknown += usize::from(unknown);
         }
     }
 
@@ -161,7 +186,10 @@ impl<'a> Cursor<'a> {
                         self.violate(Rule::Repeated { max: slot.max });
                     }
                     reached = reached.max(at);
+                    let apart = u32::from(slot.of_v2);
+                    self.apart += apart;
                     child(self, name)?;
+                    self.apart -= apart;
                     self.path.pop();
                 }
             }
@@ -196,6 +224,24 @@ impl<'a> Cursor<'a> {
                 self.violate(rule);
                 self.record(&text);
                 Ok(None)
+            }
+        }
+    }
+
+    /// As [`Self::value`], of an amount: one that breaks `parse` is read all the same where its value is beyond doubt. The canonical form has
+    /// it as it stands, as it always had.
+    pub(super) fn amount(&mut self, parse: fn(&str) -> Result<Cents, Rule>) -> Result<Option<Cents>> {
+        let text = self.raw()?;
+        match parse(&text) {
+            Ok(amount) => {
+                self.record(&amount);
+                Ok(Some(amount))
+            }
+            Err(rule) => {
+                let amount = lexical::decimal(&text);
+                self.violate(if rule == Rule::Amount && amount.is_some() { Rule::AmountForm } else { rule });
+                self.record(&text);
+                Ok(amount)
             }
         }
     }
@@ -245,22 +291,27 @@ impl<'a> Cursor<'a> {
     /// The value of the element at hand, in canonical form.
     pub(super) fn record(&mut self, value: &impl Display) {
         let name = self.name();
-        if let Some(canon) = &mut self.canon {
+        if let Some(canon) = self.canon() {
             canon.value(name, &value.to_string());
         }
     }
 
     fn enter(&mut self) {
-        if let Some(canon) = &mut self.canon {
+        if let Some(canon) = self.canon() {
             canon.enter();
         }
     }
 
     fn leave(&mut self) {
         let name = self.name();
-        if let Some(canon) = &mut self.canon {
+        if let Some(canon) = self.canon() {
             canon.leave(name);
         }
+    }
+
+    /// The canonical form, if the element at hand counts in it.
+    fn canon(&mut self) -> Option<&mut Canon> {
+        self.canon.as_mut().filter(|_| !self.shared || self.apart == 0)
     }
 
     fn name(&self) -> &'static str {
@@ -270,20 +321,22 @@ impl<'a> Cursor<'a> {
     fn stray_text(&mut self, text: &str) {
         if !text.trim_matches(WHITE_SPACE).is_empty() {
             self.violate(Rule::StrayText);
-            if let Some(canon) = &mut self.canon {
+            if let Some(canon) = self.canon() {
                 canon.value("", text);
             }
         }
     }
 
-    /// An element that the XSD does not know is passed over, but counts in the canonical form. Depth is bounded by the source.
+    /// An element that the XSD does not know is passed over, but counts in the canonical form, unless that is of both versions. Depth is
+    /// bounded by the source.
     fn unknown(&mut self, name: &str) -> Result<()> {
+        self.apart += 1;
         self.enter();
         loop {
             match self.source.next()? {
                 Token::Text(text) if text.trim_matches(WHITE_SPACE).is_empty() => {}
                 Token::Text(text) => {
-                    if let Some(canon) = &mut self.canon {
+                    if let Some(canon) = self.canon() {
                         canon.value("", &text);
                     }
                 }
@@ -291,9 +344,10 @@ impl<'a> Cursor<'a> {
                 Token::End | Token::Eof => break,
             }
         }
-        if let Some(canon) = &mut self.canon {
+        if let Some(canon) = self.canon() {
             canon.leave(name);
         }
+        self.apart -= 1;
         Ok(())
     }
 }

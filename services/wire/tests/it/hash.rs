@@ -1,6 +1,6 @@
 //! The business hash decides whether a receipt is an equal repetition: too coarse and a payment is lost, too fine and a copy is a case.
 
-use fiorino_wire::ReadError;
+use fiorino_wire::{Limits, ReadError, Version, shared_hash};
 use proptest::{prelude::*, sample};
 
 use crate::messages::{SEND_RT, SEND_RT_V2, full, read_text, receipt_of, replace, span, times, with, without};
@@ -109,6 +109,51 @@ fn what_the_xsd_does_not_know_counts() {
     assert_differs(&message, &with_odd("stray"));
     assert_differs(&message, &times(&message, "fee", 2));
     assert_differs(&message, &times(&message, "transfer", 2));
+}
+
+fn shared(message: &str) -> (Version, [u8; 32]) {
+    shared_hash(message.as_bytes(), None, &Limits::default()).unwrap()
+}
+
+/// The payment of a `paSendRT` as `paSendRTV2` tells it: with what only that knows.
+fn as_v2(message: &str) -> String {
+    let names = "<companyName>Ente</companyName><IBAN>";
+    let notes = "<paymentNote>c</paymentNote><fee>1.50</fee><primaryCiIncurredFee>0.50</primaryCiIncurredFee><idBundle>1</idBundle>";
+    message.replace(SEND_RT, SEND_RT_V2).replace("<IBAN>", names).replace("<fee>1.50</fee>", notes)
+}
+
+/// A station that is moved to version 2 gets what it had by version 1 once more (pagopa.md 2.7).
+#[test]
+fn both_versions_of_one_payment_share_a_hash() {
+    let first = full(SEND_RT);
+    let second = as_v2(&first);
+    assert!(receipt_of(&second).findings.is_empty());
+    assert_differs(&first, &second);
+    assert_eq!((shared(&first).0, shared(&second).0), (Version::V1, Version::V2));
+    assert_eq!(shared(&first).1, shared(&second).1);
+    let newer = second.replace("<standIn>", "<brandNew><deep>1</deep></brandNew><standIn>");
+    assert_eq!(shared(&first).1, shared(&newer).1, "what nobody knows is of one version");
+}
+
+/// Every leaf that both have: another value is another payment.
+#[test]
+fn every_shared_field_counts() {
+    let first = full(SEND_RT);
+    let second = as_v2(&first);
+    let receipt = first.find("<receiptId>").unwrap();
+    let mut leaves = 0;
+    for (begin, _) in first.match_indices('<').filter(|(at, _)| *at >= receipt && !first[*at..].starts_with("</")) {
+        let content = first[begin..].find('>').unwrap() + begin + 1;
+        let end = content + first[content..].find('<').unwrap();
+        if first[content..].starts_with('<') || !first[end..].starts_with("</") {
+            continue;
+        }
+        leaves += 1;
+        let other: String = first[content..end].chars().map(|char| if char == '1' { '2' } else { '1' }).collect();
+        let changed = format!("{}{other}{}", &first[..content], &first[end..]);
+        assert_ne!(shared(&changed).1, shared(&second).1, "{}", &first[begin..end]);
+    }
+    assert!(leaves > 50);
 }
 
 #[test]

@@ -65,11 +65,11 @@ fn what_cannot_be_read_is_left_out_and_told() {
         ("e-mail", "nobody"),
         ("entityUniqueIdentifierType", "X"),
         ("idTransfer", "9"),
-        ("transferAmount", "0.00"),
+        ("transferAmount", "1e1"),
         ("fiscalCodePA", "x"),
         ("MBDAttachment", "?"),
-        ("fee", "1"),
-        ("primaryCiIncurredFee", "1"),
+        ("fee", "1,00"),
+        ("primaryCiIncurredFee", "-1.00"),
         ("paymentDateTime", "yesterday"),
         ("applicationDate", "16/06/2026"),
         ("transferDate", ""),
@@ -93,6 +93,65 @@ fn what_cannot_be_read_is_left_out_and_told() {
     assert_eq!(receipt.transfers[1].stamp, None);
     assert_eq!(receipt.creditor_reference_id.as_deref(), Some("12000000000471179"));
     assert_eq!(debtor.full_name.as_ref().unwrap().expose(), "Mario Rossi");
+}
+
+/// What an amount says is taken where nobody can read it in two ways, and nothing is made of the rest: not told is not zero.
+#[rstest]
+#[case("10", Some(1_000), Rule::AmountForm)]
+#[case("10.0", Some(1_000), Rule::AmountForm)]
+#[case("10.000", Some(1_000), Rule::AmountForm)]
+#[case("+10.00", Some(1_000), Rule::AmountForm)]
+#[case("10.", Some(1_000), Rule::AmountForm)]
+#[case("0", Some(0), Rule::AmountForm)]
+#[case("10,00", None, Rule::Amount)]
+#[case("1.000,00", None, Rule::Amount)]
+#[case("10.001", None, Rule::Amount)]
+#[case("1e1", None, Rule::Amount)]
+#[case("-10.00", None, Rule::Amount)]
+#[case("++10.00", None, Rule::Amount)]
+#[case("", None, Rule::Amount)]
+#[case("+", None, Rule::Amount)]
+#[case(".50", None, Rule::Amount)]
+#[case("9999999999.99", None, Rule::Amount)]
+#[case("1\u{e8}", None, Rule::Amount)]
+#[case("1.\u{e8}\u{e8}", None, Rule::Amount)]
+fn an_amount_is_read_where_its_value_is_beyond_doubt(
+    #[case] spelled: &str,
+    #[case] cents: Option<i64>,
+    #[case] rule: Rule,
+    #[values("paymentAmount", "transferAmount", "fee", "primaryCiIncurredFee")] element: &str,
+) {
+    let message = receipt_of(&with(&full(SEND_RT_V2), element, spelled));
+    let receipt = &message.receipt;
+    let read = match element {
+        "paymentAmount" => receipt.payment_amount,
+        "transferAmount" => receipt.transfers[0].amount,
+        "fee" => receipt.fee,
+        _ => receipt.primary_ci_incurred_fee,
+    };
+    assert_eq!(read.map(fiorino_domain::money::Cents::get), cents);
+    assert_eq!(message.findings.len(), 1);
+    assert_eq!(message.findings[0].rule, rule);
+    assert!(message.findings[0].field.ends_with(element));
+}
+
+/// The schema forbids it, and it was told all the same.
+#[test]
+fn a_transfer_of_zero_is_read_and_told() {
+    let message = receipt_of(&with(&full(SEND_RT_V2), "transferAmount", "0.00"));
+    assert_eq!(message.receipt.transfers[0].amount, Some(fiorino_domain::money::Cents::ZERO));
+    assert_eq!(message.findings[0].rule, Rule::AmountNotZero);
+    assert!(receipt_of(&with(&full(SEND_RT_V2), "paymentAmount", "0.00")).findings.is_empty());
+}
+
+/// However many elements are new to us, what is wrong is seen.
+#[test]
+fn what_is_unknown_hides_nothing() {
+    let odd = full(SEND_RT).replace("<receiptId>", &format!("{}<receiptId>", "<odd/>".repeat(100)));
+    let message = receipt_of(&with(&odd, "paymentAmount", "120,00"));
+    let wrong: Vec<_> = message.findings.iter().filter(|finding| finding.rule != Rule::Unknown).collect();
+    assert_eq!((wrong.len(), wrong[0].field.as_str()), (1, "receipt.paymentAmount"));
+    assert_eq!(message.findings.len(), ReceiptMessage::FINDINGS_MAX + 1);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod crowd;
 mod distribution;
 mod inbox;
 mod manifests;
+mod oddities;
 mod operators;
 mod portal;
 mod profiles;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock,
     judge::{Operation, StationFault, Verdict},
-    node::Node,
+    node::{Node, oddity::Way},
     station::Unreachable,
 };
 
@@ -66,6 +66,8 @@ pub struct Delivery {
     pub elapsed_ms: Option<u64>,
     #[serde(skip)]
     request: String,
+    #[serde(skip)]
+    way: Way,
     /// In monotonic time.
     #[serde(skip)]
     due: Duration,
@@ -110,6 +112,7 @@ impl Deliveries {
         station_id: &str,
         operation: Operation,
         request: String,
+        way: Way,
     ) {
         let mut list = self.lock();
         let delivery = Delivery {
@@ -124,6 +127,7 @@ impl Deliveries {
             trace_id: None,
             elapsed_ms: None,
             request,
+            way,
             due: clock::monotonic(),
         };
         list.push(delivery);
@@ -193,7 +197,7 @@ async fn deliver(node: &Node, delivery: Delivery) {
         node.deliveries.settle(delivery.id, State::Pending, problem, None);
         return;
     };
-    let call = node.client.call(&station, delivery.operation, delivery.request).await;
+    let call = node.client.call_by(&station, delivery.operation, delivery.request, &delivery.way).await;
     let (state, problem) = match call.result {
         Ok(Verdict::Ok(_)) => (State::Notified, None),
         Ok(Verdict::Ko(fault)) => (State::Refused { fault }, None),

@@ -5,4 +5,5 @@
 mod command;
 mod judge;
 mod node;
+mod oddity;
 mod samples;
