@@ -30,7 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    MIGRATIONS,
+    MIGRATIONS, cases,
     config::Options,
     configuration::{Apply, Read, Readback, Stream, Wake},
     context::Context,
