@@ -23,3 +23,4 @@ mod renewal;
 mod rig;
 mod storage;
 mod telemetry;
+mod witness;
