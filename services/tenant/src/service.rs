@@ -154,7 +154,7 @@ impl Service {
         tasks.spawn(Monitor::new(witness).run(background.clone()));
         tasks.spawn(wake.listen(context.pools.stream.clone(), background.clone()));
         let (pool, clock) = (context.pools.batch.clone(), context.clock.clone());
-        let ended = cases::Ended::new(pool.clone(), context.environment.as_str().to_owned(), clock.clone());
+        let ended = crate::cases::Ended::new(pool.clone(), context.environment.as_str().to_owned(), clock.clone());
         tasks.spawn(ended.run(background.clone()));
         tasks.spawn(Gauge::new("fiorino.tenant", CaseKind::ALL, pool, clock).run(background.clone()));
         tasks.spawn(copies::watch(context.pools.config.clone(), background.clone()));
