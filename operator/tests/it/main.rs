@@ -9,6 +9,7 @@ mod elections;
 mod examples;
 mod lifecycle;
 mod planning;
+mod postal;
 mod publishing;
 mod reconciling;
 mod stating;
