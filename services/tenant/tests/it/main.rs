@@ -23,6 +23,8 @@ mod process;
 mod read;
 mod readback;
 mod receipts;
+mod restore;
+mod restored;
 mod schema;
 mod sequences;
 mod shares;
