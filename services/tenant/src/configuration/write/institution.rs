@@ -3,7 +3,7 @@
 use fiorino_proto::config::v1::{Resource, ResourceKind};
 use sqlx::PgConnection;
 
-use super::Scope;
+use super::{Scope, hostnames};
 use crate::configuration::{
     bundle::Bundle,
     plan::Write,
@@ -50,27 +50,8 @@ pub(super) async fn write(
     let scope = Scope { institution_id, ..scope };
     associations(conn, &spec.associations, scope).await?;
     sequences(conn, spec, scope).await?;
-    hostnames(conn, &spec.portal_hostnames, scope).await?;
+    hostnames::write(conn, &spec.portal_hostnames, scope).await?;
     Ok(institution_id)
-}
-
-/// What is not told any more is free for others; the primary key gives each name to one institution.
-async fn hostnames(conn: &mut PgConnection, told: &[String], scope: Scope<'_>) -> sqlx::Result<()> {
-    sqlx::query("delete from portal_hostname where institution_id = $1 and hostname <> all($2)")
-        .bind(scope.institution_id)
-        .bind(told)
-        .execute(&mut *conn)
-        .await?;
-    sqlx::query(
-        "insert into portal_hostname (hostname, institution_id)
-         select told, $1 from unnest($2::text[]) told
-         where not exists (select from portal_hostname p where p.hostname = told and p.institution_id = $1)",
-    )
-    .bind(scope.institution_id)
-    .bind(told)
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// What is not told any more is marked as removed: messages that come through it are still ours.
