@@ -33,6 +33,6 @@ mod write;
 pub use apply::Apply;
 pub use node::mark_node_connected;
 pub use read::Read;
-pub use readback::Readback;
+pub use readback::{Readback, removed};
 pub use stream::Stream;
 pub use wake::Wake;

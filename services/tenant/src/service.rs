@@ -32,7 +32,7 @@ use uuid::Uuid;
 use crate::{
     MIGRATIONS,
     config::Options,
-    configuration::{Apply, Read, Readback, Stream, Wake},
+    configuration::{Apply, Read, Readback, Stream, Wake, removed},
     context::Context,
     notices::{Display, Notices},
     positions::Positions,
@@ -145,6 +145,7 @@ impl Service {
         tasks.spawn(wake.listen(context.pools.stream.clone(), background.clone()));
         let (pool, clock) = (context.pools.batch.clone(), context.clock.clone());
         tasks.spawn(Gauge::new("fiorino.tenant", CaseKind::ALL, pool, clock).run(background.clone()));
+        tasks.spawn(removed::expire(context.clone(), background.clone()));
         tasks.spawn(topics(options, background.clone()));
         tasks.close();
         let served = server.serve(listener, token).await;

@@ -25,6 +25,7 @@ mod readback;
 mod receipts;
 mod schema;
 mod sequences;
+mod stations;
 mod stream;
 mod texts;
 mod topics;

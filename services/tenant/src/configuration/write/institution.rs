@@ -54,12 +54,16 @@ pub(super) async fn write(
     Ok(institution_id)
 }
 
-/// What is not told any more is marked as removed: messages that come through it are still ours.
+/// What is not told any more is marked as removed: messages that come through it are still ours, and are answered until pagoPA no longer
+/// shows it (`readback/removed.rs`).
 async fn associations(conn: &mut PgConnection, told: &[Association], scope: Scope<'_>) -> sqlx::Result<()> {
-    sqlx::query("update association set removed = true where institution_id = $1 and not removed")
-        .bind(scope.institution_id)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query(
+        "update association set removed = true, removed_at = now(), answers = true
+         where institution_id = $1 and not removed",
+    )
+    .bind(scope.institution_id)
+    .execute(&mut *conn)
+    .await?;
     let column = |text: fn(&Association) -> &str| told.iter().map(text).collect::<Vec<_>>();
     sqlx::query(
         "insert into association (institution_id, station_id, aux_digit, code, nav_prefix, issuing, broadcast)
@@ -67,7 +71,8 @@ async fn associations(conn: &mut PgConnection, told: &[Association], scope: Scop
          from unnest($2::text[], $3::int2[], $4::text[], $5::text[], $6::bool[], $7::bool[])
              as told (station_id, aux_digit, code, nav_prefix, issuing, broadcast)
          on conflict (institution_id, station_id, aux_digit, code, nav_prefix) do update
-         set issuing = excluded.issuing, broadcast = excluded.broadcast, removed = false",
+         set issuing = excluded.issuing, broadcast = excluded.broadcast, removed = false, removed_at = null,
+             answers = true",
     )
     .bind(scope.institution_id)
     .bind(column(|association| &association.station_id))
