@@ -1,10 +1,11 @@
 //! Tenant says which institutions' status may read differently now.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use fiorino_kit::{backoff::Backoff, error::chain};
 use fiorino_proto::config::v1::WatchChangesResponse;
 use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Result, Tenant};
@@ -14,11 +15,11 @@ use crate::{institution::Caches, runtime::queue::Queue};
 const DELAYS: Backoff = Backoff { min: Duration::from_millis(200), max: Duration::from_secs(5), jitter: 25 };
 
 /// Follows the stream until `token` is cancelled; a broken one is opened again. The first message of each says `all`, so that nothing is
-/// missed in between.
-pub async fn run(tenant: Tenant, caches: Caches, queue: Queue, token: CancellationToken) {
+/// missed in between; `all` is notified then.
+pub async fn run(tenant: Tenant, caches: Caches, queue: Queue, all: Arc<Notify>, token: CancellationToken) {
     let mut retry = DELAYS.retry();
     loop {
-        let followed = token.run_until_cancelled(follow(&tenant, &caches, &queue, || retry.reset())).await;
+        let followed = token.run_until_cancelled(follow(&tenant, &caches, &queue, &all, || retry.reset())).await;
         match followed {
             None => return,
             Some(Ok(())) => {}
@@ -30,10 +31,19 @@ pub async fn run(tenant: Tenant, caches: Caches, queue: Queue, token: Cancellati
     }
 }
 
-async fn follow(tenant: &Tenant, caches: &Caches, queue: &Queue, mut connected: impl FnMut()) -> Result<()> {
+async fn follow(
+    tenant: &Tenant,
+    caches: &Caches,
+    queue: &Queue,
+    all: &Notify,
+    mut connected: impl FnMut(),
+) -> Result<()> {
     let mut changes = tenant.changes().await?;
     while let Some(change) = changes.message().await? {
         connected();
+        if change.all {
+            all.notify_one();
+        }
         wake(&change, caches, queue).await;
     }
     Ok(())
