@@ -88,17 +88,24 @@ pub struct InstitutionSpec {
     /// The platform that serves the institution; absent = that of its stations. Example: `{namespace: fiorino}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform_ref: Option<PlatformReference>,
-    /// Associations with stations, as pagoPA registered them.
+    /// Associations with stations, as pagoPA registered them. While an institution moves to another station one code stands on both: one of
+    /// them issues, the others are AcceptingOnly and have an `entry` of their own.
     /// Example: `[{stationRef: {namespace: fiorino, name: regione-01}, segregationCode: "12"}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(
-        merge_strategy = ListMerge::Map(vec!["auxDigit".into(), "segregationCode".into(), "applicationCode".into(), "navPrefix".into()]),
+        merge_strategy = ListMerge::Map(vec!["auxDigit".into(), "segregationCode".into(), "applicationCode".into(), "navPrefix".into(), "entry".into()]),
         validation = Rule::new("self.all(a, a.stationRef.__namespace__ == self[0].stationRef.__namespace__)")
             .message("all stations of an institution belong to one platform: their namespaces differ"),
         validation = Rule::new(
-            "self.all(a, self.filter(b, b.auxDigit == a.auxDigit && b.segregationCode == a.segregationCode && b.applicationCode == a.applicationCode && a.navPrefix.startsWith(b.navPrefix)).size() == 1)"
-        ).message("ranges overlap: with the same code one navPrefix begins with the other")
+            "self.all(a, !self.exists(b, b.auxDigit == a.auxDigit && b.segregationCode == a.segregationCode && b.applicationCode == a.applicationCode && b.navPrefix != a.navPrefix && a.navPrefix.startsWith(b.navPrefix)))"
+        ).message("ranges overlap: with the same code one navPrefix begins with the other"),
+        validation = Rule::new(
+            "self.all(a, self.filter(b, b.auxDigit == a.auxDigit && b.segregationCode == a.segregationCode && b.applicationCode == a.applicationCode && b.navPrefix == a.navPrefix && b.stationRef.name == a.stationRef.name).size() == 1)"
+        ).message("the same code stands twice on one station: remove one of the two entries"),
+        validation = Rule::new(
+            "self.all(a, self.filter(b, b.auxDigit == a.auxDigit && b.segregationCode == a.segregationCode && b.applicationCode == a.applicationCode && b.navPrefix == a.navPrefix && b.state == 'Issuing').size() <= 1)"
+        ).message("a code issues through one station only: set state AcceptingOnly on the others")
     )]
     pub associations: Vec<Association>,
     /// First number of the sequence from which notice numbers are made: an institution that comes from another system, or
@@ -273,6 +280,10 @@ pub struct Association {
     /// Whether new notices are issued. One of: Issuing, AcceptingOnly (existing notices stay payable). Example: `Issuing`.
     #[serde(default)]
     pub state: AssociationState,
+    /// Tells this association from another with the same code on another station: any name, empty for the only one. Example: `new`.
+    #[serde(default)]
+    #[schemars(length(max = 20), regex(pattern = "^[a-z0-9-]*$"))]
+    pub entry: String,
 }
 
 /// Who makes the notice numbers of a range.
@@ -303,7 +314,9 @@ pub enum AssociationState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Portal {
-    /// Host names under which the portal shows this institution. Example: `[fontechiara.pagamenti.example]`.
+    /// Host names under which the portal shows this institution. A name belongs to one institution, the first that asks for it; under
+    /// which domains names may lie is set by the platform, in the value `allowedHostnames` of the operator's chart (empty: under any).
+    /// Example: `[fontechiara.pagamenti.example]`.
     #[schemars(schema_with = "schema::hostname_set")]
     pub hostnames: Vec<String>,
     /// Page on which citizens find whom to ask: pages of the portal link it. Example: `https://www.comune.example/contatti`.

@@ -8,6 +8,7 @@
 //!
 //! Steps are data ([`plan::Step`]): what is going to happen can be printed without doing it.
 
+pub mod absent;
 pub mod apply;
 pub mod bundle;
 mod caches;
@@ -18,6 +19,7 @@ pub mod reconcile;
 pub mod secrets;
 pub mod status;
 pub mod subject;
+pub mod unreadable;
 pub mod unused;
 pub mod validate;
 

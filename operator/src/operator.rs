@@ -24,8 +24,8 @@ use crate::{
     config::Options,
     events::Events,
     institution::{
-        Caches, Context, Feeds, Memory, Secrets, Slots, apply::Executor, dereference::Dereferencer, reconcile, unused,
-        validate::Rules,
+        Caches, Context, Feeds, Memory, Secrets, Slots, absent, apply::Executor, dereference::Dereferencer, reconcile,
+        unused, validate::Rules,
     },
     metrics::Metrics,
     runtime::{
@@ -173,13 +173,21 @@ impl Operator {
         let tenant =
             Tenant::new(channel, held.clone(), platform, *environment, self.metrics.clone(), self.clock.clone());
         let context = Arc::new(self.context(caches, tenant.clone(), term));
+        let sight =
+            absent::Sight { platform: platform.clone(), namespaces: self.options.namespaces(), since: held.created_at };
+        let tenant_is_there = Arc::new(Notify::new());
         let waiting = ReceiverStream::new(self.queue.open());
         let ended = token.child_token();
         let _ends = ended.clone().drop_guard();
         let passes = context.passes.clone();
-        let news = tenant::watch::News { passes: passes.clone(), memory: Arc::clone(&self.memory) };
+        let news = tenant::watch::News {
+            passes: passes.clone(),
+            memory: Arc::clone(&self.memory),
+            all: Arc::clone(&tenant_is_there),
+        };
         tokio::spawn(tenant::watch::run(tenant.clone(), caches.clone(), self.queue.clone(), news, ended.clone()));
         tokio::spawn(tenant::pass::run(tenant, passes.clone(), ended.clone()));
+        tokio::spawn(absent::run(Arc::clone(&context), sight, tenant_is_there, ended.clone()));
         tokio::spawn(everything(caches.clone(), self.queue.clone()));
         tokio::spawn(unused::run(Arc::clone(&context), Arc::clone(&self.changed), ended.clone()));
 
@@ -239,6 +247,7 @@ impl Operator {
                 caches: caches.clone(),
                 secrets: Secrets::new(client.clone(), self.clock.clone(), seal_public_key.clone()),
                 memory: Arc::clone(&self.memory),
+                tenant: tenant.clone(),
                 platform: platform.clone(),
             },
             rules: Rules {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use fiorino_kit::{clock::Clock, rpc::Channel};
 use fiorino_proto::config::v1::{
     ApplyBundleRequest, ApplyBundleResponse, CompleteRequest, GetInstitutionRequest, InstitutionStatus,
-    MarkUnmanagedRequest, WatchChangesRequest, WatchChangesResponse, config_apply_client::ConfigApplyClient,
-    config_read_client::ConfigReadClient,
+    ListInstitutionsRequest, ListInstitutionsResponse, MarkUnmanagedRequest, WatchChangesRequest, WatchChangesResponse,
+    config_apply_client::ConfigApplyClient, config_read_client::ConfigReadClient,
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -20,6 +20,8 @@ use crate::{config::Environment, institution::bundle::Bundle, metrics::Metrics, 
 
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Institutions of one page.
+const PAGE_SIZE: u32 = 100;
 
 /// Result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -101,6 +103,20 @@ impl Tenant {
                 Err(status) if status.code() == Code::NotFound => Ok(None),
                 Err(status) => Err(status.into()),
             }
+        };
+        self.outage.through(call).await
+    }
+
+    /// A page of the institutions that tenant holds, in the order of their fiscal codes; an empty token begins.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn institutions(&self, page_token: String) -> Result<ListInstitutionsResponse> {
+        let mut client = self.read.clone();
+        let call = async {
+            let message = ListInstitutionsRequest { page_size: PAGE_SIZE, page_token };
+            let listed = client.list_institutions(deadline(message, WRITE_TIMEOUT));
+            Ok(self.timed("ListInstitutions", listed).await?)
         };
         self.outage.through(call).await
     }

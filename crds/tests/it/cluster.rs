@@ -94,7 +94,7 @@ async fn install(client: Client) -> Result<()> {
     Ok(())
 }
 
-async fn established(api: &Api<CustomResourceDefinition>, name: &str) -> Result<()> {
+pub(crate) async fn established(api: &Api<CustomResourceDefinition>, name: &str) -> Result<()> {
     let status = api.get(name).await?.status.context("no status yet")?;
     let conditions = status.conditions.unwrap_or_default();
     let established = conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True");

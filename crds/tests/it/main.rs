@@ -9,3 +9,4 @@ mod generated;
 mod install;
 mod rules;
 mod schema;
+mod upgrade;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use fiorino_crds::{CreditorInstitution, FINALIZER};
 use fiorino_kit::error::chain;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 
@@ -44,6 +45,9 @@ pub enum Error {
         /// What the API server says.
         source: kube::Error,
     },
+    /// The API server could not be asked for an object.
+    #[error("failed to look for an object")]
+    Look(#[source] kube::Error),
     /// The Lease was not renewed in time: another operator may lead by now.
     #[error("the lease was not renewed in time: nothing is written until it is")]
     TermOver,
@@ -69,6 +73,29 @@ pub struct Executor {
     pub term: Term,
 }
 
+/// The institution that steps are about: as much of it as they need.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Its metadata.
+    pub metadata: &'a ObjectMeta,
+    /// By which tenant knows it; empty where it cannot be read.
+    pub fiscal_code: &'a str,
+}
+
+// === impl Target ===
+
+impl<'a> From<&'a CreditorInstitution> for Target<'a> {
+    fn from(institution: &'a CreditorInstitution) -> Self {
+        Self { metadata: &institution.metadata, fiscal_code: &institution.spec.fiscal_code }
+    }
+}
+
+impl Target<'_> {
+    fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+}
+
 // === impl Executor ===
 
 impl Executor {
@@ -76,31 +103,26 @@ impl Executor {
     ///
     /// # Errors
     /// The first step that failed; those after it were not tried.
-    pub async fn run(&self, institution: &CreditorInstitution, steps: Vec<Step>) -> Result<()> {
+    pub async fn run<'a>(&self, target: impl Into<Target<'a>>, steps: Vec<Step>) -> Result<()> {
+        let target = target.into();
         for step in steps {
             if self.term.is_over() {
                 return Err(Error::TermOver);
             }
             match step {
-                Step::AddFinalizer => self.finalizers(institution, true).await?,
-                Step::RemoveFinalizer => self.finalizers(institution, false).await?,
-                Step::ApplyBundle(bundle) => {
-                    let uid = institution.uid().unwrap_or_default();
-                    match self.tenant.apply(&bundle).await {
-                        Ok(response) => self.memory.remember(&uid, Remembered::answered(&bundle, &response)),
-                        Err(tenant::Error::Refused(status)) => {
-                            self.memory.remember(&uid, Remembered::unreadable(&bundle, status.message().to_owned()));
-                        }
-                        Err(error) => return Err(error.into()),
+                Step::AddFinalizer => self.finalizers(target.metadata, true).await?,
+                Step::RemoveFinalizer => self.finalizers(target.metadata, false).await?,
+                Step::ApplyBundle(bundle) => match self.tenant.apply(&bundle).await {
+                    Ok(response) => self.memory.remember(target.uid(), Remembered::answered(&bundle, &response)),
+                    Err(tenant::Error::Refused(status)) => {
+                        let words = status.message().to_owned();
+                        self.memory.remember(target.uid(), Remembered::unreadable(&bundle, words));
                     }
-                }
-                Step::MarkUnmanaged => {
-                    let uid = institution.uid().unwrap_or_default();
-                    self.tenant.mark_unmanaged(&institution.spec.fiscal_code, &uid).await?;
-                }
+                    Err(error) => return Err(error.into()),
+                },
+                Step::MarkUnmanaged => self.tenant.mark_unmanaged(target.fiscal_code, target.uid()).await?,
                 Step::TryMarkUnmanaged(notice) => {
-                    let uid = institution.uid().unwrap_or_default();
-                    if let Err(error) = self.tenant.mark_unmanaged(&institution.spec.fiscal_code, &uid).await {
+                    if let Err(error) = self.tenant.mark_unmanaged(target.fiscal_code, target.uid()).await {
                         tracing::warn!(object = %notice.subject, error = chain(&error), "released a manifest that tenant holds");
                         self.events.publish(&notice).await;
                     }
@@ -114,23 +136,24 @@ impl Executor {
 
     /// Adds or removes the finalizer. Finalizers that somebody else changed meanwhile make the API server refuse, and the next try sees
     /// them; the version of the object is no precondition: the status that was just written has changed it.
-    async fn finalizers(&self, institution: &CreditorInstitution, present: bool) -> Result<()> {
-        let before = institution.metadata.finalizers.as_ref();
-        let mut finalizers: Vec<&str> = institution.finalizers().iter().map(String::as_str).collect();
+    async fn finalizers(&self, metadata: &ObjectMeta, present: bool) -> Result<()> {
+        let before = metadata.finalizers.as_ref();
+        let mut finalizers: Vec<&str> = before.into_iter().flatten().map(String::as_str).collect();
         finalizers.retain(|finalizer| *finalizer != FINALIZER);
         if present {
             finalizers.push(FINALIZER);
         }
         let patch = json!([
-            {"op": "test", "path": "/metadata/uid", "value": institution.uid()},
+            {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
             {"op": "test", "path": "/metadata/finalizers", "value": before},
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
         ]);
         let patch = Patch::Json::<()>(serde_json::from_value(patch).unwrap_or_default());
-        let namespace = institution.namespace().unwrap_or_default();
-        let api: Api<CreditorInstitution> = Api::namespaced(self.client.clone(), &namespace);
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let name = metadata.name.as_deref().unwrap_or_default();
+        let api: Api<CreditorInstitution> = Api::namespaced(self.client.clone(), namespace);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match timely(api.patch_metadata(&institution.name_any(), &params, &patch)).await {
+        match timely(api.patch_metadata(name, &params, &patch)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if !present && status.is_not_found() => Ok(()),
             Err(error) => Err(Error::Finalizer(error)),
@@ -142,16 +165,25 @@ impl Executor {
     /// # Errors
     /// When the API server cannot be asked or told.
     pub async fn tell_unreadable(&self, subject: Subject, words: &str, now: Timestamp) -> Result<()> {
-        let failed = |source| Error::Status { subject: subject.to_string(), source };
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &subject.namespace, &subject.kind.resource());
-        let Some(object) = timely(api.get_opt(&subject.name)).await.map_err(failed)? else { return Ok(()) };
+        let Some(object) = self.raw(&subject).await? else { return Ok(()) };
         let written = &object.data["status"];
         let status = status::unreadable(written, subject.generation, words, now);
         if status == *written {
             return Ok(());
         }
         self.patch(StatusPatch { subject, status }).await
+    }
+
+    /// An object as the API server has it, whether this version can read it or not; `None` when it is gone. It is listed by its name: the
+    /// operator has the right to list, which it needs anyway, and none to get.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn raw(&self, subject: &Subject) -> Result<Option<DynamicObject>> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &subject.namespace, &subject.kind.resource());
+        let params = ListParams::default().fields(&format!("metadata.name={}", subject.name));
+        Ok(timely(api.list(&params)).await.map_err(Error::Look)?.items.pop())
     }
 
     /// Writes the status of an object.

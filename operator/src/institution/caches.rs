@@ -125,8 +125,26 @@ impl Caches {
         references(&of_platform)
     }
 
+    /// Those of the platform that claim a fiscal code, the oldest first: rivals, where there are several. The order is the same at each
+    /// look, whatever that of the store.
+    pub fn claimants(&self, fiscal_code: &str, platform: &str) -> Vec<Arc<Guarded<CreditorInstitution>>> {
+        let mut claimants = self.institutions.state_filter(|it| {
+            it.0.as_ref().is_ok_and(|institution| {
+                institution.spec.fiscal_code == fiscal_code && institution.spec.platform() == Some(platform)
+            })
+        });
+        claimants.sort_by_cached_key(|it| (it.creation_timestamp(), it.uid()));
+        claimants
+    }
+
+    /// Whether there is an object with this uid, or one of this name: readable or not.
+    pub fn has_institution(&self, uid: &str, namespace: &str, name: &str) -> bool {
+        self.institutions.get(&ObjectRef::new(name).within(namespace)).is_some()
+            || self.institutions.find(|it| it.uid().as_deref() == Some(uid)).is_some()
+    }
+
     /// The institutions that pay shares to this one.
-    fn sharing_with(&self, fiscal_code: &str) -> Vec<InstitutionRef> {
+    pub fn sharing_with(&self, fiscal_code: &str) -> Vec<InstitutionRef> {
         let shares =
             |service: &PaymentService| service.spec.beneficiaries.iter().any(|it| it.fiscal_code == fiscal_code);
         let services = self.services.state_filter(|it| it.0.as_ref().is_ok_and(shares));
@@ -174,5 +192,41 @@ mod tests {
         let mut namespaces: Vec<&str> = touched.iter().filter_map(|it| it.namespace.as_deref()).collect();
         namespaces.sort_unstable();
         assert_eq!(namespaces, ["a", "b"]);
+    }
+
+    fn claimant(namespace: &str, uid: &str, created: &str) -> Guarded<CreditorInstitution> {
+        let object = json!({
+            "apiVersion": "fiorino.dev/v1alpha1", "kind": "CreditorInstitution",
+            "metadata": {"namespace": namespace, "name": "province", "uid": uid, "creationTimestamp": created},
+            "spec": {"fiscalCode": "80236140770", "legalName": format!("Provincia di {namespace}"), "kind": "Province",
+                "platformRef": {"namespace": "fiorino"}},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn of_rivals_the_oldest_comes_first_whatever_the_order_of_the_store() {
+        let (institutions, mut writer) = reflector::store();
+        // Made in one second, the uid decides.
+        for number in (10..30).rev() {
+            let created = if number < 20 { "2026-11-01T08:00:00Z" } else { "2026-10-01T08:00:00Z" };
+            writer.apply_watcher_event(&Event::Apply(claimant(&format!("n{number}"), &format!("u{number}"), created)));
+        }
+        let caches = Caches { institutions, ..Feeds::new(&[], &Clock::system()).caches() };
+        let claimants = caches.claimants("80236140770", "fiorino");
+        let uids: Vec<String> = claimants.iter().filter_map(|it| it.uid()).collect();
+        let expected: Vec<String> = (20..30).chain(10..20).map(|number| format!("u{number}")).collect();
+        assert_eq!(uids, expected);
+        assert!(caches.claimants("80236140770", "another").is_empty());
+    }
+
+    #[test]
+    fn an_institution_is_there_by_uid_or_by_name() {
+        let (institutions, mut writer) = reflector::store();
+        writer.apply_watcher_event(&Event::Apply(claimant("a", "u1", "2026-11-01T08:00:00Z")));
+        let caches = Caches { institutions, ..Feeds::new(&[], &Clock::system()).caches() };
+        assert!(caches.has_institution("u1", "elsewhere", "x"));
+        assert!(caches.has_institution("u9", "a", "province"), "made anew, it adopts");
+        assert!(!caches.has_institution("u9", "a", "x"));
     }
 }

@@ -23,7 +23,10 @@ use super::{
     secrets::{self, Secrets},
     validate::unused::Unused,
 };
-use crate::runtime::cache::{Guarded, Kind};
+use crate::{
+    runtime::cache::{Guarded, Kind},
+    tenant::Tenant,
+};
 
 /// What a reference leads to.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,6 +107,8 @@ pub struct Dereferencer {
     pub secrets: Secrets,
     /// Statuses that were just written.
     pub memory: Arc<Memory>,
+    /// Who holds a fiscal code that several claim.
+    pub tenant: Tenant,
     /// Namespace of the platform.
     pub platform: String,
 }
@@ -113,7 +118,11 @@ pub struct Dereferencer {
 impl Dereferencer {
     /// Whether this operator looks after the institution: it is the platform's, or of a platform that nobody knows.
     pub fn is_ours(&self, institution: &CreditorInstitution) -> bool {
-        let Some(platform) = institution.spec.platform() else { return false };
+        institution.spec.platform().is_some_and(|platform| self.serves(platform))
+    }
+
+    /// Whether institutions of this platform are this operator's to look after.
+    pub fn serves(&self, platform: &str) -> bool {
         platform == self.platform
             || self.caches.brokers.find(|broker| broker.namespace().as_deref() == Some(platform)).is_none()
     }
@@ -132,7 +141,7 @@ impl Dereferencer {
         Snapshot {
             institution: institution.clone(),
             rival: self.rival(institution),
-            beneficiaries: self.beneficiaries(&services),
+            beneficiaries: self.beneficiaries(&services).await,
             profiles: self.profiles(institution),
             ibans,
             services,
@@ -254,21 +263,36 @@ impl Dereferencer {
         references.map(|it| (it.clone(), self.find(&self.caches.profiles, &profile_name(it)))).collect()
     }
 
-    fn beneficiaries(&self, services: &[PaymentService]) -> BTreeMap<AccountName, Beneficiary> {
-        let named = services.iter().flat_map(|service| &service.spec.beneficiaries);
-        named
-            .map(|it| (it.fiscal_code.clone(), it.account.clone()))
-            .map(|name| (name.clone(), self.beneficiary(&name)))
-            .collect()
+    async fn beneficiaries(&self, services: &[PaymentService]) -> BTreeMap<AccountName, Beneficiary> {
+        let shares = services.iter().flat_map(|service| &service.spec.beneficiaries);
+        let names: BTreeSet<AccountName> = shares.map(|it| (it.fiscal_code.clone(), it.account.clone())).collect();
+        let mut owners = BTreeMap::new();
+        for (fiscal_code, _) in &names {
+            if !owners.contains_key(fiscal_code) {
+                owners.insert(fiscal_code.clone(), self.owner(fiscal_code).await);
+            }
+        }
+        names.into_iter().map(|name| (name.clone(), self.beneficiary(&name, owners[&name.0].as_deref()))).collect()
     }
 
-    fn beneficiary(&self, (fiscal_code, account): &AccountName) -> Beneficiary {
-        let owner = self.caches.institutions.find(|it| {
-            it.0.as_ref().is_ok_and(|institution| {
-                institution.spec.fiscal_code == *fiscal_code && institution.spec.platform() == Some(&self.platform)
-            })
-        });
-        let Some(Ok(owner)) = owner.as_deref().map(|owner| &owner.0) else { return Beneficiary::NoInstitution };
+    /// Of several that claim the fiscal code the one that tenant says holds it, else the oldest: a manifest that is in conflict gives the
+    /// others neither its name nor its accounts.
+    async fn owner(&self, fiscal_code: &str) -> Option<Arc<Guarded<CreditorInstitution>>> {
+        let claimants = self.caches.claimants(fiscal_code, &self.platform);
+        if claimants.len() > 1 {
+            // Who cannot be asked had said it before.
+            if let Ok(Some(status)) = self.tenant.institution(fiscal_code).await {
+                self.memory.held(fiscal_code, &status.uid);
+            }
+            let holder = self.memory.holder(fiscal_code);
+            let held = claimants.iter().find(|it| it.uid().is_some() && it.uid() == holder);
+            return held.or_else(|| claimants.first()).cloned();
+        }
+        claimants.into_iter().next()
+    }
+
+    fn beneficiary(&self, (_, account): &AccountName, owner: Option<&Guarded<CreditorInstitution>>) -> Beneficiary {
+        let Some(Ok(owner)) = owner.map(|owner| &owner.0) else { return Beneficiary::NoInstitution };
         let key = ObjectRef::new(account).within(&owner.namespace().unwrap_or_default());
         match self.caches.ibans.get(&key).as_deref().map(|iban| &iban.0) {
             Some(Ok(iban)) => {

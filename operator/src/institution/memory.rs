@@ -42,6 +42,8 @@ pub struct Memory {
     institutions: Mutex<HashMap<String, Remembered>>,
     written: Mutex<HashMap<String, Written>>,
     told: Mutex<HashMap<String, String>>,
+    /// By fiscal code: uid of the object that holds it, as tenant said last.
+    holders: Mutex<HashMap<String, String>>,
 }
 
 /// A status whose writing gave the object `version`: until the watch brings that one, this is the object's status.
@@ -130,6 +132,16 @@ impl Memory {
         None
     }
 
+    /// Tenant said whose a fiscal code is; whether that is news.
+    pub fn held(&self, fiscal_code: &str, uid: &str) -> bool {
+        lock(&self.holders).insert(fiscal_code.to_owned(), uid.to_owned()).is_none_or(|before| before != uid)
+    }
+
+    /// Whose it is, as tenant said last.
+    pub fn holder(&self, fiscal_code: &str) -> Option<String> {
+        lock(&self.holders).get(fiscal_code).cloned()
+    }
+
     /// Whether this is news about an object that cannot be read.
     pub fn is_news(&self, uid: &str, words: &str) -> bool {
         lock(&self.told).insert(uid.to_owned(), words.to_owned()).is_none_or(|before| before != words)
@@ -140,6 +152,7 @@ impl Memory {
         lock(&self.institutions).remove(uid);
         lock(&self.written).remove(uid);
         lock(&self.told).remove(uid);
+        lock(&self.holders).retain(|_, holder| holder != uid);
     }
 }
 

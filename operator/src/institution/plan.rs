@@ -2,6 +2,7 @@
 
 use fiorino_crds::{CreditorInstitution, FINALIZER, PAUSED, RELEASE};
 use fiorino_proto::config::v1::InstitutionStatus;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use serde_json::Value;
 
@@ -128,16 +129,15 @@ pub fn plan(
     remembered: Option<&Remembered>,
     knowledge: &Knowledge,
 ) -> Vec<Step> {
-    let held = institution.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
     if institution.metadata.deletion_timestamp.is_some() {
-        return deletion(institution, held);
+        return deletion(&institution.metadata, Subject::of(institution), true);
     }
     let Some(bundle) = bundle else { return Vec::new() };
     if is_set(institution.annotations(), PAUSED) || matches!(knowledge, Knowledge::Away(_)) {
         return Vec::new();
     }
     let mut steps = Vec::new();
-    if !held {
+    if !is_held(&institution.metadata) {
         steps.push(Step::AddFinalizer);
     }
     if !in_place(bundle, remembered, knowledge) {
@@ -146,22 +146,35 @@ pub fn plan(
     steps
 }
 
-fn deletion(institution: &CreditorInstitution, held: bool) -> Vec<Step> {
-    if !held {
+/// What lets a deleted institution go. `named`: its fiscal code is known, by which tenant is told; of one that cannot be read it may not be,
+/// and then the annotation alone lets it go.
+pub fn deletion(metadata: &ObjectMeta, subject: Subject, named: bool) -> Vec<Step> {
+    if !is_held(metadata) {
         return Vec::new();
     }
-    if is_set(institution.annotations(), RELEASE) {
-        let notice = Notice {
-            subject: Subject::of(institution),
-            warning: true,
-            reason: "Released".to_owned(),
-            action: "Release".to_owned(),
-            note: format!("the annotation {RELEASE} let the manifest go although tenant may not know of it"),
-        };
-        // Told first: with the finalizer the object goes.
-        return vec![Step::TryMarkUnmanaged(notice), Step::RemoveFinalizer];
+    let released = metadata.annotations.as_ref().is_some_and(|annotations| is_set(annotations, RELEASE));
+    // Told first: with the finalizer the object goes.
+    match (released, named) {
+        (true, true) => vec![Step::TryMarkUnmanaged(release(subject)), Step::RemoveFinalizer],
+        (true, false) => vec![Step::PublishEvent(release(subject)), Step::RemoveFinalizer],
+        (false, true) => vec![Step::MarkUnmanaged, Step::RemoveFinalizer],
+        (false, false) => Vec::new(),
     }
-    vec![Step::MarkUnmanaged, Step::RemoveFinalizer]
+}
+
+fn release(subject: Subject) -> Notice {
+    Notice {
+        subject,
+        warning: true,
+        reason: "Released".to_owned(),
+        action: "Release".to_owned(),
+        note: format!("the annotation {RELEASE} let the manifest go although tenant may not know of it"),
+    }
+}
+
+/// Whether the finalizer holds the object's deletion.
+pub fn is_held(metadata: &ObjectMeta) -> bool {
+    metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
 }
 
 /// Tenant took exactly this bundle, has it still, and serves the institution as managed.

@@ -2,27 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fiorino_crds::{
-    CreditorInstitution, InstitutionStatus, Reason,
-    condition::{ConditionStatus, ConditionType},
-};
+use fiorino_crds::{CreditorInstitution, InstitutionStatus, condition::ConditionStatus};
 use fiorino_kit::{clock::Clock, error::chain};
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use kube::{
     ResourceExt as _,
-    core::error_boundary::InvalidObject,
     runtime::{controller::Action, reflector::ObjectRef},
 };
 use rand::RngExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Memory, Remembered,
     apply::{self, Executor},
     dereference::{Dereferencer, Snapshot},
-    plan::{Absence, Knowledge, Notice, Step, plan},
+    plan::{Absence, Knowledge, Step, plan},
     status::{self, Facts},
-    subject::{Subject, SubjectKind},
     validate::{Rules, Validated, validate},
 };
 use crate::{
@@ -100,7 +95,7 @@ pub async fn reconcile(object: Arc<Guarded<CreditorInstitution>>, ctx: Arc<Conte
         Ok(institution) => institution,
         Err(broken) => {
             looked_at(true);
-            return Ok(ctx.tell_unreadable(broken).await);
+            return Ok(ctx.unreadable(broken).await);
         }
     };
     if !ctx.dereferencer.is_ours(institution) {
@@ -137,7 +132,7 @@ impl Context {
         let superseded = self.queue.superseded(reference);
         let today = self.clock.today();
         let deleting = institution.metadata.deletion_timestamp.is_some();
-        let slot = self.slots.looking.acquire().await;
+        let slot = self.slots.looking().await;
         let snapshot = self.dereferencer.snapshot(institution, today).await;
         let validated = validate(&snapshot, &self.rules);
         if !deleting {
@@ -157,7 +152,7 @@ impl Context {
             return Ok((Outcome::Done, self.resync()));
         }
 
-        let _slot = self.slots.looking.acquire().await;
+        let _slot = self.slots.looking().await;
         let steps = self.told(institution, &validated, &knowledge, today, status::last);
         self.executor.run(institution, steps).await?;
         if let Some(trouble) = trouble {
@@ -173,7 +168,7 @@ impl Context {
         institution: &CreditorInstitution,
         validated: &Validated,
     ) -> Result<(Knowledge, Option<tenant::Error>), Error> {
-        let _slot = self.slots.asking.acquire().await;
+        let _slot = self.slots.asking().await;
         let uid = institution.uid().unwrap_or_default();
         let deleting = institution.metadata.deletion_timestamp.is_some();
         let (knowledge, trouble) = if deleting { (Knowledge::Never, None) } else { self.ask(institution, &uid).await };
@@ -227,8 +222,24 @@ impl Context {
 
     async fn ask(&self, institution: &CreditorInstitution, uid: &str) -> (Knowledge, Option<tenant::Error>) {
         match self.executor.tenant.institution(&institution.spec.fiscal_code).await {
-            Ok(answer) => (Knowledge::of(answer, uid), None),
+            Ok(answer) => {
+                if let Some(status) = &answer {
+                    self.learn_holder(&institution.spec.fiscal_code, &status.uid).await;
+                }
+                (Knowledge::of(answer, uid), None)
+            }
             Err(error) => (Knowledge::Away(Absence::of(&error)), Some(error)),
+        }
+    }
+
+    /// Of rivals another one holds the fiscal code than was known: those who pay shares to it look again.
+    async fn learn_holder(&self, fiscal_code: &str, uid: &str) {
+        let Dereferencer { caches, platform, .. } = &self.dereferencer;
+        if !self.memory.held(fiscal_code, uid) || caches.claimants(fiscal_code, platform).len() < 2 {
+            return;
+        }
+        for institution in caches.sharing_with(fiscal_code) {
+            self.queue.push(institution).await;
         }
     }
 
@@ -260,39 +271,6 @@ impl Context {
         (if wrong { Outcome::Invalid } else { Outcome::Done }, wait)
     }
 
-    /// An object that this version cannot read is told once, and disturbs nobody.
-    async fn tell_unreadable(&self, broken: &InvalidObject) -> Action {
-        let uid = broken.metadata.uid.clone().unwrap_or_default();
-        let subject = Subject {
-            kind: SubjectKind::CreditorInstitution,
-            namespace: broken.metadata.namespace.clone().unwrap_or_default(),
-            name: broken.metadata.name.clone().unwrap_or_default(),
-            uid: uid.clone(),
-            generation: broken.metadata.generation.unwrap_or_default(),
-            resource_version: broken.metadata.resource_version.clone().unwrap_or_default(),
-            conditions: Vec::new(),
-            observed_generation: None,
-        };
-        self.metrics.reconciled(Outcome::Invalid, Duration::ZERO);
-        if !self.memory.is_news(&uid, &broken.error) {
-            return Action::await_change();
-        }
-        let (namespace, name) = (subject.namespace.clone(), subject.name.clone());
-        tracing::error!(namespace, name, error = broken.error, "failed to read an institution");
-        let note =
-            format!("the operator cannot read this object ({}): correct it or upgrade the operator", broken.error);
-        let _slot = self.slots.looking.acquire().await;
-        if let Err(error) = self.executor.tell_unreadable(subject.clone(), &note, self.clock.now()).await {
-            self.memory.forget(&uid);
-            let pause = self.pause(&uid, subject.generation);
-            tracing::warn!(namespace, name, error = chain(&error), "failed to tell that an institution cannot be read");
-            return Action::requeue(pause);
-        }
-        let (reason, action) = (Reason::InvalidField.to_string(), ConditionType::Validated.to_string());
-        self.executor.events.publish(&Notice { subject, warning: true, reason, action, note }).await;
-        Action::await_change()
-    }
-
     /// How long to wait after a failure.
     pub fn after(&self, object: &Guarded<CreditorInstitution>, error: &Error) -> Action {
         let (uid, generation) =
@@ -304,7 +282,7 @@ impl Context {
         Action::requeue(pause)
     }
 
-    fn pause(&self, uid: &str, generation: i64) -> Duration {
+    pub(super) fn pause(&self, uid: &str, generation: i64) -> Duration {
         let pause = self.backoffs.failed(uid, generation);
         self.metrics.backed_off(pause);
         pause
@@ -321,6 +299,16 @@ impl Slots {
     /// `count` of each.
     pub fn new(count: u16) -> Self {
         Self { looking: Semaphore::new(count.into()), asking: Semaphore::new(count.into()) }
+    }
+
+    /// A slot to look at the cluster and tell what is wrong; never closed.
+    pub(super) async fn looking(&self) -> Option<SemaphorePermit<'_>> {
+        self.looking.acquire().await.ok()
+    }
+
+    /// A slot to ask tenant; never closed.
+    pub(super) async fn asking(&self) -> Option<SemaphorePermit<'_>> {
+        self.asking.acquire().await.ok()
     }
 }
 

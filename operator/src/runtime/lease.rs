@@ -13,6 +13,7 @@ use std::{
 };
 
 use fiorino_kit::{clock::Clock, error::chain};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease as Object, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -87,6 +88,8 @@ pub struct Held {
     pub uid: String,
     /// How often the holder changed.
     pub transitions: i64,
+    /// When the Lease was made, by the API server's clock: how old the cluster is, as far as this platform goes.
+    pub created_at: Option<Timestamp>,
 }
 
 /// A state of the Lease and when it was first seen.
@@ -252,7 +255,9 @@ fn won(written: kube::Result<Object>) -> kube::Result<Option<Held>> {
     match written {
         Ok(lease) => {
             let transitions = lease.spec.and_then(|spec| spec.lease_transitions).unwrap_or_default();
-            Ok(Some(Held { uid: lease.metadata.uid.unwrap_or_default(), transitions: transitions.into() }))
+            let ObjectMeta { uid, creation_timestamp, .. } = lease.metadata;
+            let created_at = creation_timestamp.map(|created| created.0);
+            Ok(Some(Held { uid: uid.unwrap_or_default(), transitions: transitions.into(), created_at }))
         }
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(None),
         Err(error) => Err(error),

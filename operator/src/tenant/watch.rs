@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use fiorino_kit::{backoff::Backoff, error::chain};
 use fiorino_proto::config::v1::WatchChangesResponse;
 use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Result, Tenant, pass::Passes};
@@ -23,6 +24,8 @@ pub struct News {
     pub passes: Passes,
     /// What the store before had answered says nothing.
     pub memory: Arc<Memory>,
+    /// Notified when a stream begins: tenant can be asked what it holds.
+    pub all: Arc<Notify>,
 }
 
 // === impl News ===
@@ -65,6 +68,9 @@ async fn follow(
     while let Some(change) = changes.message().await? {
         connected();
         news.store(&change, caches);
+        if change.all {
+            news.all.notify_one();
+        }
         wake(&change, caches, queue).await;
     }
     Ok(())

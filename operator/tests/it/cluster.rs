@@ -204,6 +204,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// The API server knows one day more than we do: with it the municipality cannot be read, as one that a newer version wrote.
+    pub(crate) async fn make_unreadable(&self) -> Result<()> {
+        let waiting = json!({"party": "Broker", "action": "GoLive", "since": "9999-12-31T23:59:59Z", "textEn": "x", "textIt": "x"});
+        let patch = Patch::Merge(json!({"status": {"waitingFor": waiting}}));
+        let api = self.api("CreditorInstitution", &self.comune);
+        api.patch_status("roccafiorina", &PatchParams::default(), &patch).await?;
+        ensure!(self.institutions(&self.comune).get("roccafiorina").await.is_err(), "it can be read after all");
+        Ok(())
+    }
+
     pub(crate) async fn delete(&self, kind: &str, name: &str) -> Result<()> {
         self.api(kind, &self.comune).delete(name, &DeleteParams::default()).await?;
         Ok(())

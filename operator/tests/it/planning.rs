@@ -6,7 +6,8 @@ use fiorino_crds::{CreditorInstitution, FINALIZER};
 use fiorino_operator::institution::{
     Remembered,
     bundle::Bundle,
-    plan::{Absence, Knowledge, Step, plan},
+    plan::{Absence, Knowledge, Step, deletion, plan},
+    subject::Subject,
 };
 use fiorino_proto::config::v1::{ApplyBundleResponse, ApplyResult, InstitutionStatus, ResourceOutcome};
 use jiff::Timestamp;
@@ -114,6 +115,18 @@ fn names(steps: &[Step]) -> Vec<&'static str> {
 #[case::release_without_deletion(World::new().held().annotate("fiorino.dev/release"), &["ApplyBundle"])]
 fn the_steps(#[case] world: World, #[case] expected: &[&str]) {
     assert_eq!(names(&world.plan()), expected);
+}
+
+/// Of an institution that cannot be read the fiscal code may be unknown: tenant cannot be told, and only the annotation lets it go.
+#[rstest]
+#[case::unnamed(World::new().held().delete(), false, &[])]
+#[case::unnamed_and_released(World::new().held().annotate("fiorino.dev/release").delete(), false, &["PublishEvent", "RemoveFinalizer"])]
+#[case::named(World::new().held().delete(), true, &["MarkUnmanaged", "RemoveFinalizer"])]
+#[case::named_and_released(World::new().held().annotate("fiorino.dev/release").delete(), true, &["TryMarkUnmanaged", "RemoveFinalizer"])]
+#[case::not_held(World::new().delete(), true, &[])]
+fn what_lets_a_deleted_institution_go(#[case] world: World, #[case] named: bool, #[case] expected: &[&str]) {
+    let subject = Subject::of(&world.institution);
+    assert_eq!(names(&deletion(&world.institution.metadata, subject, named)), expected);
 }
 
 /// What undoes a configuration that was in place.

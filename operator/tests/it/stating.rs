@@ -13,7 +13,7 @@ use fiorino_operator::institution::{
     plan::{Absence, Knowledge},
     status::{first, last, stalled, unreadable},
 };
-use fiorino_proto::config::v1::{ApplyResult, DistributionState, InstitutionStatus as Known};
+use fiorino_proto::config::v1::{ApplyResult, DistributionState, InstitutionStatus as Known, StationRegistration};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
@@ -108,6 +108,37 @@ fn the_manifest_has_its_say(
     let scene = Scene::of(&snapshot);
     assert_eq!((scene.status().stage, scene.waits_for()), (Some(stage), action));
     assert_eq!(scene.reads(Payable), payable);
+}
+
+fn beside(associated: bool) -> StationRegistration {
+    let difference = if associated { "" } else { "pagoPA does not show the association" };
+    StationRegistration {
+        station_id: "91073550427_02".to_owned(),
+        associated,
+        difference: difference.to_owned(),
+        secondary: true,
+    }
+}
+
+/// While a code moves to another station the one that issues counts, and the other is named.
+#[rstest]
+#[case::not_yet(true, false, (True, Reason::Associated), "beside it station 91073550427_02: pagoPA does not show the association")]
+#[case::both(true, true, (True, Reason::Associated), "beside it pagoPA shows station 91073550427_02 too")]
+#[case::switched(false, true, (False, Reason::NotAssociated), "pagoPA shows station 91073550427_02: set its state to Issuing")]
+#[case::nowhere(false, false, (False, Reason::NotAssociated), "pagoPA does not show the association with station 91073550427_01")]
+fn of_a_code_on_two_stations_the_issuing_one_counts(
+    #[case] issuing: bool,
+    #[case] other: bool,
+    #[case] reads: (ConditionStatus, Reason),
+    #[case] text: &str,
+) {
+    let scene = Scene::knowing(|it| {
+        it.stations[0].associated = issuing;
+        it.stations.push(beside(other));
+    });
+    assert_eq!(scene.reads(StationAssociated), reads);
+    let message = scene.status().condition(StationAssociated).unwrap().message.clone();
+    assert!(message.contains(text), "{message}");
 }
 
 #[test]

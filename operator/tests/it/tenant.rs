@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -21,6 +22,7 @@ use fiorino_proto::config::v1::{
     config_read_server::{ConfigRead, ConfigReadServer},
 };
 use futures::{Stream, StreamExt as _, stream};
+use jiff::Timestamp;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
@@ -35,6 +37,7 @@ const ALLOW: &[Allow] = &[
     Allow { method: "/fiorino.config.v1.ConfigApply/MarkUnmanaged", callers: &["operator"] },
     Allow { method: "/fiorino.config.v1.ConfigApply/WatchChanges", callers: &["operator"] },
     Allow { method: "/fiorino.config.v1.ConfigRead/GetInstitution", callers: &["operator"] },
+    Allow { method: "/fiorino.config.v1.ConfigRead/ListInstitutions", callers: &["operator"] },
 ];
 
 /// A call, as a test counts it.
@@ -44,6 +47,7 @@ pub(crate) enum Call {
     Apply,
     Complete,
     Get,
+    List,
     Unmanaged,
 }
 
@@ -52,6 +56,10 @@ pub(crate) enum Call {
 pub(crate) struct Stored {
     pub(crate) spec: InstitutionSpec,
     pub(crate) uid: String,
+    pub(crate) platform: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) written_at: Timestamp,
     pub(crate) config_seq: i64,
     pub(crate) managed: bool,
     pub(crate) children: BTreeMap<String, Resource>,
@@ -68,6 +76,8 @@ pub(crate) struct World {
     /// What tenant answers to bundles of a fiscal code instead of taking them.
     pub(crate) verdicts: BTreeMap<String, (ApplyResult, String)>,
     pub(crate) distribution: DistributionState,
+    /// Who holds a fiscal code that several claim, whoever applies it: uid of its object.
+    pub(crate) holders: BTreeMap<String, String>,
     /// pagoPA shows stations and accounts.
     pub(crate) registered: bool,
     /// What its store is called; empty = as an older tenant, which says nothing of it.
@@ -103,6 +113,7 @@ impl FakeTenant {
             calls: Vec::new(),
             institutions: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+            holders: BTreeMap::new(),
             distribution: DistributionState::Acknowledged,
             registered: true,
             store_id: String::new(),
@@ -214,7 +225,19 @@ impl FakeTenant {
         let mut shared = before.map(|before| before.shared).unwrap_or_default();
         shared.extend::<BTreeMap<String, Resource>>(by_uid(&request.shared));
         let fiscal_code = spec.fiscal_code.clone();
-        let stored = Stored { spec, uid: institution.uid.clone(), config_seq, managed: true, children, shared, bytes };
+        let stored = Stored {
+            spec,
+            uid: institution.uid.clone(),
+            platform: self.platform.clone(),
+            namespace: institution.namespace.clone(),
+            name: institution.name.clone(),
+            written_at: Timestamp::now(),
+            config_seq,
+            managed: true,
+            children,
+            shared,
+            bytes,
+        };
         world.institutions.insert(fiscal_code, stored);
         config_seq
     }
@@ -261,7 +284,10 @@ impl ConfigApply for FakeTenant {
             result: result.into(),
             message: message.to_owned(),
         };
-        let verdict = self.world().verdicts.get(&spec.fiscal_code).cloned();
+        let held_by_another =
+            self.world().holders.get(&spec.fiscal_code).is_some_and(|holder| *holder != institution.uid);
+        let conflict = held_by_another.then(|| (ApplyResult::Conflict, "held by another object".to_owned()));
+        let verdict = self.world().verdicts.get(&spec.fiscal_code).cloned().or(conflict);
         if let Some((result, message)) = verdict {
             let outcomes = vec![outcome(institution, result, &message)];
             return Ok(Response::new(ApplyBundleResponse { config_seq: 0, outcomes }));
@@ -330,9 +356,17 @@ impl ConfigRead for FakeTenant {
 
     async fn list_institutions(
         &self,
-        _: Request<ListInstitutionsRequest>,
+        request: Request<ListInstitutionsRequest>,
     ) -> Result<Response<ListInstitutionsResponse>, Status> {
-        Err(self.violated("the operator lists nothing".to_owned()))
+        // One in a page: whoever stops at the first misses the others.
+        let after = request.into_inner().page_token;
+        let mut world = self.world();
+        world.calls.push(Call::List);
+        let mut rest = world.institutions.range((Bound::Excluded(after), Bound::Unbounded));
+        let institutions: Vec<_> =
+            rest.next().map(|(_, stored)| status(stored, world.distribution, world.registered)).into_iter().collect();
+        let next_page_token = token_after(&institutions, rest.next().is_some());
+        Ok(Response::new(ListInstitutionsResponse { institutions, next_page_token }))
     }
 
     async fn resolve_addressee(
@@ -341,6 +375,10 @@ impl ConfigRead for FakeTenant {
     ) -> Result<Response<ResolveAddresseeResponse>, Status> {
         Err(self.violated("the operator resolves nothing".to_owned()))
     }
+}
+
+fn token_after(page: &[InstitutionStatus], more: bool) -> String {
+    page.last().filter(|_| more).map(|last| last.fiscal_code.clone()).unwrap_or_default()
 }
 
 fn status(stored: &Stored, distribution: DistributionState, registered: bool) -> InstitutionStatus {
@@ -362,6 +400,7 @@ fn status(stored: &Stored, distribution: DistributionState, registered: bool) ->
         station_id: association.station_id.clone(),
         associated: registered,
         difference: String::new(),
+        secondary: false,
     });
     let distribution = ["node-connector", "reporting"].map(|service| ServiceDistribution {
         service: service.to_owned(),
@@ -387,6 +426,10 @@ fn status(stored: &Stored, distribution: DistributionState, registered: bool) ->
         stations_waiting_since: String::new(),
         accounts_waiting_since: String::new(),
         used_accounts: Vec::new(),
+        platform: stored.platform.clone(),
+        namespace: stored.namespace.clone(),
+        name: stored.name.clone(),
+        written_at: stored.written_at.to_string(),
     }
 }
 

@@ -76,6 +76,9 @@ kinds! {
     AddresseeNeverOurs = "addressee_never_ours",
     /// An institution is served although its manifest was deleted.
     InstitutionUnmanaged = "institution_unmanaged",
+    /// A station that the manifest no longer names was answered for 30 days, and pagoPA's registry was not read meanwhile: somebody asks pagoPA
+    /// whether it still routes through it.
+    StationUnconfirmed = "station_unconfirmed",
     /// No account number of an institution can be used today, and a payment needs one.
     NoAccount = "no_account",
     /// A flow reports as paid an instalment that nobody could pay: a draft, cancelled, or superseded.

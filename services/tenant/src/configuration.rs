@@ -34,6 +34,6 @@ pub use apply::Apply;
 pub(crate) use head::{Head, check_fence};
 pub use node::mark_node_connected;
 pub use read::Read;
-pub use readback::Readback;
+pub use readback::{Readback, removed};
 pub use stream::Stream;
 pub use wake::Wake;

@@ -33,7 +33,7 @@ use uuid::Uuid;
 use crate::{
     MIGRATIONS, cases,
     config::Options,
-    configuration::{Apply, Read, Readback, Stream, Wake},
+    configuration::{Apply, Read, Readback, Stream, Wake, removed},
     context::Context,
     notices::{Display, Notices},
     positions::Positions,
@@ -154,10 +154,11 @@ impl Service {
         tasks.spawn(Monitor::new(witness).run(background.clone()));
         tasks.spawn(wake.listen(context.pools.stream.clone(), background.clone()));
         let (pool, clock) = (context.pools.batch.clone(), context.clock.clone());
-        let ended = crate::cases::Ended::new(pool.clone(), context.environment.as_str().to_owned(), clock.clone());
+        let ended = cases::Ended::new(pool.clone(), context.environment.as_str().to_owned(), clock.clone());
         tasks.spawn(ended.run(background.clone()));
         tasks.spawn(Gauge::new("fiorino.tenant", CaseKind::ALL, pool, clock).run(background.clone()));
         tasks.spawn(copies::watch(context.pools.config.clone(), background.clone()));
+        tasks.spawn(removed::expire(context.clone(), background.clone()));
         tasks.spawn(topics(options, background.clone()));
         tasks.close();
         let served = server.serve(listener, token).await;

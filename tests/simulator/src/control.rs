@@ -25,6 +25,13 @@ struct VerifyBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Dissociation {
+    fiscal_code: String,
+    station_id: String,
+}
+
+#[derive(Debug, Deserialize)]
 struct ActivateBody {
     #[serde(flatten)]
     notice: NoticeKey,
@@ -71,6 +78,7 @@ pub fn router(simulator: Simulator) -> Router {
         .route("/registry/stations", post(put_station))
         .route("/registry/institutions", post(put_institution))
         .route("/registry/associations", post(put_association))
+        .route("/registry/associations/remove", post(remove_association))
         .route("/registry/ibans", post(put_iban))
         .route("/psp/verify", post(verify))
         .route("/psp/activate", post(activate))
@@ -104,6 +112,11 @@ async fn put_institution(State(simulator): State<Simulator>, Json(institution): 
 async fn put_association(State(simulator): State<Simulator>, Json(association): Json<Association>) -> StatusCode {
     simulator.registry.lock().put_association(association);
     StatusCode::NO_CONTENT
+}
+
+async fn remove_association(State(simulator): State<Simulator>, Json(gone): Json<Dissociation>) -> StatusCode {
+    let removed = simulator.registry.lock().remove_association(&gone.fiscal_code, &gone.station_id);
+    if removed { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
 }
 
 async fn put_iban(State(simulator): State<Simulator>, Json(iban): Json<RegisteredIban>) -> StatusCode {

@@ -145,6 +145,13 @@ impl Contents {
         self.associations.push(new);
     }
 
+    /// Ends an association; `false` when there was none.
+    pub fn remove_association(&mut self, fiscal_code: &str, station_id: &str) -> bool {
+        let before = self.associations.len();
+        self.associations.retain(|a| (a.fiscal_code.as_str(), a.station_id.as_str()) != (fiscal_code, station_id));
+        self.associations.len() < before
+    }
+
     /// Adds or replaces an account number.
     pub fn put_iban(&mut self, new: RegisteredIban) {
         self.ibans.retain(|i| (&i.fiscal_code, &i.iban) != (&new.fiscal_code, &new.iban));

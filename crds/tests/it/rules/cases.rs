@@ -123,6 +123,15 @@ fn association_states() -> Vec<Case> {
         merge(&mut association, &code);
         association
     };
+    let merged = |mut association: Value, change: Value| {
+        merge(&mut association, &change);
+        association
+    };
+    // The same code on another station, which issues nothing.
+    let beside = |code: &str, nav_prefix: &str| {
+        let second = json!({"stationRef": {"namespace": "fiorino", "name": "valdarda-02"}, "state": "AcceptingOnly", "entry": "second"});
+        merged(association(code, nav_prefix), second)
+    };
     vec![
         Case::state(
             kind,
@@ -140,6 +149,33 @@ fn association_states() -> Vec<Case> {
             vec![
                 list(json!([association("12", "1"), association("12", "2")])),
                 list(json!([association("12", "1"), association("13", "1")])),
+                list(json!([association("12", ""), beside("12", "")])),
+            ],
+        ),
+        Case::state(
+            kind,
+            "the same code stands twice on one station: remove one of the two entries",
+            vec![list(json!([
+                association("12", ""),
+                merged(beside("12", ""), json!({"stationRef": station("fiorino")}))
+            ]))],
+            vec![list(json!([association("12", ""), beside("12", "")]))],
+        ),
+        Case::state(
+            kind,
+            "a code issues through one station only: set state AcceptingOnly on the others",
+            vec![list(json!([association("12", ""), merged(beside("12", ""), json!({"state": "Issuing"}))]))],
+            vec![
+                list(json!([association("12", "1"), association("12", "2")])),
+                list(json!([merged(association("12", ""), json!({"state": "AcceptingOnly"})), beside("12", "")])),
+                list(json!([
+                    association("12", ""),
+                    beside("12", ""),
+                    merged(
+                        beside("12", ""),
+                        json!({"entry": "third", "stationRef": {"namespace": "fiorino", "name": "valdarda-03"}})
+                    )
+                ])),
             ],
         ),
         Case::state(

@@ -7,7 +7,9 @@ use fiorino_crds::{
     condition::{ConditionStatus, ConditionType},
     institution::RoleKind,
 };
-use fiorino_proto::config::v1::{DistributionState, InstitutionStatus as Known, ServiceDistribution};
+use fiorino_proto::config::v1::{
+    DistributionState, InstitutionStatus as Known, ServiceDistribution, StationRegistration,
+};
 use jiff::civil::Date;
 
 use super::Facts;
@@ -84,22 +86,44 @@ pub(super) fn stations(facts: &Facts<'_>, known: &Known) -> Draft {
     if known.readback_at.is_empty() {
         return never_read(kind);
     }
-    let missing: Vec<&str> =
-        known.stations.iter().filter(|it| !it.associated).map(|it| it.station_id.as_str()).collect();
-    let different: Vec<String> = known
-        .stations
+    let (secondary, needed): (Vec<_>, Vec<_>) = known.stations.iter().partition(|it| it.secondary);
+    let missing: Vec<&str> = needed.iter().filter(|it| !it.associated).map(|it| it.station_id.as_str()).collect();
+    let different: Vec<String> = needed
         .iter()
         .filter(|it| !it.difference.is_empty())
         .map(|it| format!("station {}: {}", it.station_id, it.difference))
         .collect();
     if !different.is_empty() {
-        return Draft::no(kind, Reason::Differs, different.join("; "));
+        return Draft::no(kind, Reason::Differs, different.join("; ") + &instead(&secondary));
     }
     if !missing.is_empty() {
         let text = format!("pagoPA does not show the association with station {}", missing.join(", "));
-        return Draft::no(kind, Reason::NotAssociated, text);
+        return Draft::no(kind, Reason::NotAssociated, text + &instead(&secondary));
     }
-    Draft::yes(kind, Reason::Associated, "pagoPA shows every association as the manifest has it")
+    if secondary.is_empty() {
+        return Draft::yes(kind, Reason::Associated, "pagoPA shows every association as the manifest has it");
+    }
+    let beside: Vec<String> = secondary.iter().map(|it| beside(it)).collect();
+    let text = format!("pagoPA shows the association that counts of every code; beside it {}", beside.join("; "));
+    Draft::yes(kind, Reason::Associated, text)
+}
+
+/// A station of a code that another one issues, or that another one is shown for.
+fn beside(station: &StationRegistration) -> String {
+    let StationRegistration { station_id, difference, .. } = station;
+    if difference.is_empty() {
+        return format!("pagoPA shows station {station_id} too");
+    }
+    format!("station {station_id}: {difference}")
+}
+
+/// The stations at which pagoPA shows a code instead: the manifest follows by a swap.
+fn instead(secondary: &[&StationRegistration]) -> String {
+    let shown: Vec<&str> = secondary.iter().filter(|it| it.associated).map(|it| it.station_id.as_str()).collect();
+    if shown.is_empty() {
+        return String::new();
+    }
+    format!("; pagoPA shows station {}: set its state to Issuing, and AcceptingOnly on the other", shown.join(", "))
 }
 
 /// Whether pagoPA shows a number of some account that is in force.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fiorino_crds::condition::{ConditionStatus, ConditionType};
 use fiorino_proto::config::v1::DistributionState;
 use fiorino_test_support::{Parts, eventually};
@@ -87,7 +87,33 @@ async fn onboarding(cluster: &Cluster, installed: &Installed<'_>) -> Result<()> 
     .await?;
     let notes = cluster.events(&cluster.comune).await?;
     assert!(notes.iter().any(|note| note.starts_with("Ready is True")), "{notes:?}");
+    departures(cluster).await?;
     operator.stop().await
+}
+
+/// One that cannot be read goes, and one that went without tenant's knowledge is found.
+async fn departures(cluster: &Cluster) -> Result<()> {
+    cluster.institution(&json!({})).await?;
+    cluster.reads(ConditionType::Ready, ConditionStatus::True).await?;
+    let mut absent = cluster.tenant.stored(&cluster.fiscal_code).context("stored")?;
+    cluster.make_unreadable().await?;
+    cluster.delete("CreditorInstitution", "roccafiorina").await?;
+    let api = cluster.api("CreditorInstitution", &cluster.comune);
+    eventually(SOON, async || {
+        let found = api.get_opt("roccafiorina").await?;
+        ensure!(found.is_none() && cluster.tenant.count(Call::Unmanaged) == 2, "{found:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    absent.spec.fiscal_code = Parts::get().fiscal_code();
+    absent.name = "gone".to_owned();
+    absent.uid = "gone".to_owned();
+    cluster.tenant.change(|world| drop(world.institutions.insert(absent.spec.fiscal_code.clone(), absent)));
+    eventually(SOON, async || {
+        ensure!(cluster.tenant.count(Call::Unmanaged) == 3, "nobody looked");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
 }
 
 /// What the account has asked for and got, out of the API server's audit log; something that was refused fails.

@@ -26,6 +26,7 @@ use ConditionType::{Payable, Ready};
 #[case::a_number_of_next_year(|it: &mut Known| it.accounts.push(registered("tesoreria", "2027-01-01", false)))]
 #[case::a_second_station(|it: &mut Known| it.stations.push(StationRegistration {
     station_id: "91073550427_02".to_owned(), associated: false, difference: "pagoPA does not show the association".to_owned(),
+    secondary: false,
 }))]
 #[case::broadcast_differs(|it: &mut Known| it.stations[0].difference = "broadcast is on at pagoPA, off in the manifest".to_owned())]
 #[case::an_account_of_a_deleted_iban(|it: &mut Known| it.accounts.clear())]

@@ -42,6 +42,7 @@ pub(super) fn known() -> Known {
             station_id: "91073550427_01".to_owned(),
             associated: true,
             difference: String::new(),
+            secondary: false,
         }],
         node_connected_at: "2026-11-22T09:00:00Z".to_owned(),
         readback_at: "2026-11-23T10:00:00Z".to_owned(),
@@ -54,6 +55,10 @@ pub(super) fn known() -> Known {
         stations_waiting_since: String::new(),
         accounts_waiting_since: String::new(),
         used_accounts: vec![used("tesoreria", true, true)],
+        platform: "fiorino".to_owned(),
+        namespace: "comune".to_owned(),
+        name: "roccafiorina".to_owned(),
+        written_at: "2026-11-20T09:00:00Z".to_owned(),
     }
 }
 

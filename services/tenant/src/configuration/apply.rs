@@ -222,7 +222,10 @@ fn held_by(item: &Item, other: &str) -> String {
     let identity = item.spec.identity();
     let beside = other.split('/').next() == Some(item.resource.namespace.as_str());
     let remedy = match item.kind {
-        ResourceKind::Institution => "; an institution whose manifest was deleted is taken over",
+        ResourceKind::Institution => {
+            "; an institution whose manifest was deleted is taken over: where that object is gone already, the operator finds \
+             it out at its next start or when tenant was away"
+        }
         _ if beside => ", or annotate the one that shall hold it with fiorino.dev/adopt",
         _ => "",
     };

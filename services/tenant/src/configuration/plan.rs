@@ -23,8 +23,8 @@ pub(super) struct Current {
     pub(super) stations: HashSet<String>,
     /// Numbers of the institution's accounts, by account and first day.
     pub(super) numbers: HashMap<(String, Date), String>,
-    /// Host names that the bundle wants and another institution has: by name, the object that holds it.
-    pub(super) hostnames_of_others: BTreeMap<String, String>,
+    /// Host names that the bundle wants and another institution with a manifest has, by name.
+    pub(super) hostnames_of_others: BTreeMap<String, HostnameHolder>,
 }
 
 /// Who holds the identity of the institution.
@@ -37,6 +37,15 @@ pub(super) struct Holder {
     pub(super) name: String,
     pub(super) managed: bool,
     pub(super) config_seq: i64,
+}
+
+/// Who holds a portal's host name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HostnameHolder {
+    /// `namespace/name` of the manifest.
+    pub(super) object: String,
+    /// Nothing of it can be paid any more.
+    pub(super) closed: bool,
 }
 
 /// A stored resource.
@@ -95,6 +104,22 @@ struct Planner<'a, 'c> {
     current: &'c Current,
     known: Known,
     verdicts: HashMap<&'a str, Verdict>,
+}
+
+// === impl HostnameHolder ===
+
+impl HostnameHolder {
+    /// Who has the name, and what can be done.
+    fn refusal(&self, hostname: &str) -> String {
+        let object = &self.object;
+        if self.closed {
+            return format!(
+                "the portal host name {hostname} is held by {object}, whose phase is Closed: remove the name from its \
+                 spec.portal.hostnames, which suffices, or choose another"
+            );
+        }
+        format!("the portal host name {hostname} is held by {object}; choose another, or remove it there first")
+    }
 }
 
 // === impl Row ===
@@ -174,9 +199,7 @@ impl<'a> Planner<'a, '_> {
         if let (Spec::Institution(_), Some((hostname, holder))) =
             (&item.spec, self.current.hostnames_of_others.first_key_value())
         {
-            return Verdict::Conflict(format!(
-                "the portal host name {hostname} is held by {holder}; choose another, or remove it there first"
-            ));
+            return Verdict::Conflict(holder.refusal(hostname));
         }
         let Some(row) = self.current.rows.get(&item.resource.uid) else { return Verdict::Write };
         let (sent, stored) = (item.resource.generation, row.generation);

@@ -14,6 +14,7 @@ use crate::{context::Context, error::Result};
 mod compare;
 mod derive;
 mod reading;
+pub mod removed;
 
 use self::reading::Reading;
 
@@ -63,6 +64,7 @@ impl Readback {
             return Ok(RecordReadbackResponse { waiting: waits(&mut tx, broker).await? });
         }
         let changed = derive(&mut tx, Whose::Broker(broker), &self.context.clock).await?;
+        removed::confirm(&mut tx, broker).await?;
         let waiting = waits(&mut tx, broker).await?;
         // When it was read is part of the status too, but does not tell the operator to look.
         if !changed.is_empty() {

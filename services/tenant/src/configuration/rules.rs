@@ -42,7 +42,19 @@ pub(super) fn institution(spec: &Institution, known: &Known) -> Result<(), Strin
             ));
         }
     }
-    overlap(&spec.associations).map_or(Ok(()), |(one, other)| {
+    clash(&spec.associations).map_or(Ok(()), |(one, other)| {
+        let range = format!("aux digit {}, code {:?}, prefix {:?}", one.aux_digit.number(), one.code, one.nav_prefix);
+        if range_of(one) == range_of(other) {
+            return Err(if one.station_id == other.station_id {
+                format!("the association with {} is told twice: {range}; remove one of the two", one.station_id)
+            } else {
+                format!(
+                    "associations with {} and {} both issue: {range}; a code issues through one station: set state \
+                     AcceptingOnly on the other",
+                    one.station_id, other.station_id
+                )
+            });
+        }
         Err(format!(
             "associations with {} and {} share notice numbers: aux digit {}, code {:?}, prefixes {:?} and {:?}; give \
              each its own code, or prefixes of which none begins with another",
@@ -101,14 +113,22 @@ pub(super) fn service(spec: &Service, known: &Known) -> Result<(), String> {
     Ok(())
 }
 
-/// Two associations through which one notice number could have come.
-fn overlap(associations: &[Association]) -> Option<(&Association, &Association)> {
+/// Two associations that cannot both be: one range may stand on several stations, of which one issues, but no range within another.
+fn clash(associations: &[Association]) -> Option<(&Association, &Association)> {
     let pairs =
         associations.iter().enumerate().flat_map(|(at, one)| associations[..at].iter().map(move |two| (two, one)));
     pairs.into_iter().find(|(one, two)| {
+        if range_of(one) == range_of(two) {
+            return one.station_id == two.station_id || one.issuing && two.issuing;
+        }
         (one.aux_digit, &one.code) == (two.aux_digit, &two.code)
             && (one.nav_prefix.starts_with(&two.nav_prefix) || two.nav_prefix.starts_with(&one.nav_prefix))
     })
+}
+
+/// The notice numbers of an association, whatever its station.
+fn range_of(association: &Association) -> (AuxDigit, &str, &str) {
+    (association.aux_digit, &association.code, &association.nav_prefix)
 }
 
 /// Notice numbers under a prefix: 10 to the power of the digits that are left of 13.
@@ -151,6 +171,10 @@ mod tests {
     #[case::prefixes_apart(0, &[association("s1", 3, "12", "01", true), association("s2", 3, "12", "02", true)], None)]
     #[case::prefix_within(0, &[association("s1", 3, "12", "01", true), association("s2", 3, "12", "017", false)], Some("share notice numbers"))]
     #[case::no_prefix_and_any(0, &[association("s1", 3, "12", "7", true), association("s2", 3, "12", "", false)], Some("share notice numbers"))]
+    #[case::one_code_on_two_stations(0, &[association("s1", 3, "12", "", true), association("s2", 3, "12", "", false)], None)]
+    #[case::one_code_that_none_issues(0, &[association("s1", 3, "12", "", false), association("s2", 3, "12", "", false)], None)]
+    #[case::one_code_that_two_issue(0, &[association("s1", 3, "12", "", true), association("s2", 3, "12", "", true)], Some("with s1 and s2 both issue"))]
+    #[case::one_code_twice_on_a_station(0, &[association("s1", 3, "12", "", true), association("s1", 3, "12", "", false)], Some("told twice"))]
     #[case::unknown_station(0, &[association("s9", 3, "12", "", true)], Some("the station is not known"))]
     #[case::issuing_on_a_legacy_aux_digit(0, &[association("s1", 0, "12", "", true)], Some("only with 3"))]
     #[case::floor_below_the_end(9, &[association("s1", 3, "12", "123456789012", true)], None)]

@@ -13,6 +13,10 @@ struct InstitutionRow {
     institution_id: i32,
     fiscal_code: String,
     uid: String,
+    platform: String,
+    namespace: String,
+    name: String,
+    written_at: Option<jiff_sqlx::Timestamp>,
     legal_name: String,
     phase: i16,
     managed: bool,
@@ -39,6 +43,7 @@ struct StationRow {
     station_id: String,
     associated: bool,
     difference: String,
+    secondary: bool,
 }
 
 #[derive(Debug, FromRow)]
@@ -86,6 +91,10 @@ pub(super) async fn load(
             stations_waiting_since: rfc3339(row.stations_waiting_since),
             accounts_waiting_since: rfc3339(row.accounts_waiting_since),
             used_accounts: used.remove(&id).unwrap_or_default(),
+            platform: row.platform,
+            namespace: row.namespace,
+            name: row.name,
+            written_at: rfc3339(row.written_at),
         }
     };
     Ok(institutions.into_iter().map(status).collect())
@@ -94,9 +103,11 @@ pub(super) async fn load(
 async fn institutions(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<InstitutionRow>> {
     // Read for an institution = every one of its brokers was; the oldest reading counts.
     sqlx::query_as(
-        "select i.institution_id, i.fiscal_code, i.uid, i.legal_name, i.phase, i.managed, i.config_seq,
-             i.node_connected_at, i.waiting_since, i.stations_waiting_since, i.accounts_waiting_since, r.readback_at
+        "select i.institution_id, i.fiscal_code, i.uid, i.platform, i.namespace, i.name, m.changed_at as written_at,
+             i.legal_name, i.phase, i.managed, i.config_seq, i.node_connected_at, i.waiting_since,
+             i.stations_waiting_since, i.accounts_waiting_since, r.readback_at
          from institution i
+         left join config_resource m on m.institution_id = i.institution_id and m.uid = i.uid
          left join lateral (
              select case when bool_and(read_at is not null) then min(read_at) end as readback_at
              from association a
@@ -165,23 +176,29 @@ async fn accounts(
     }))
 }
 
-/// A station once, however many codes it serves for an institution.
+/// A station once, however many codes it serves for an institution, and once more for the codes that another station issues: these are
+/// secondary. Of a code that no station issues those count that pagoPA shows, and all while it shows none.
 async fn stations(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<ByInstitution<StationRegistration>> {
     let rows: Vec<StationRow> = sqlx::query_as(
         "select institution_id, station_id, bool_and(associated) as associated,
              coalesce(string_agg(difference, '; ' order by aux_digit, code, nav_prefix) filter (where difference <> ''), '')
-                 as difference
-         from association
-         where institution_id = any($1) and not removed
-         group by institution_id, station_id
-         order by institution_id, station_id",
+                 as difference,
+             secondary
+         from (select institution_id, station_id, aux_digit, code, nav_prefix, associated, difference,
+                   not issuing and (bool_or(issuing) over of_code or bool_or(associated) over of_code and not associated)
+                       as secondary
+               from association
+               where institution_id = any($1) and not removed
+               window of_code as (partition by institution_id, aux_digit, code, nav_prefix)) as each
+         group by institution_id, station_id, secondary
+         order by institution_id, secondary, station_id",
     )
     .bind(ids)
     .fetch_all(conn)
     .await?;
     Ok(group(rows, |row| {
-        let StationRow { institution_id, station_id, associated, difference } = row;
-        (institution_id, StationRegistration { station_id, associated, difference })
+        let StationRow { institution_id, station_id, associated, difference, secondary } = row;
+        (institution_id, StationRegistration { station_id, associated, difference, secondary })
     }))
 }
 

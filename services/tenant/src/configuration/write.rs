@@ -15,6 +15,7 @@ use super::{
 use crate::config::Environment;
 
 mod children;
+mod hostnames;
 mod institution;
 
 /// Owner of brokers and stations.
@@ -116,22 +117,15 @@ pub(super) async fn current(
             .bind(holder.as_ref().map(|holder| holder.institution_id))
             .fetch_all(&mut *conn)
             .await?;
-    let hostnames_of_others: Vec<(String, String)> = sqlx::query_as(
-        "select p.hostname, i.namespace || '/' || i.name
-         from portal_hostname p join institution i using (institution_id)
-         where p.hostname = any($1) and p.institution_id is distinct from $2",
-    )
-    .bind(bundle.institution().map(|spec| &spec.portal_hostnames[..]).unwrap_or_default())
-    .bind(holder.as_ref().map(|holder| holder.institution_id))
-    .fetch_all(&mut *conn)
-    .await?;
+    let hostnames_of_others =
+        hostnames::of_others(conn, bundle, holder.as_ref().map(|holder| holder.institution_id)).await?;
     Ok(Current {
         holder,
         numbers: numbers.into_iter().map(|(account, day, iban)| ((account, day.to_jiff()), iban)).collect(),
         rows: rows.into_iter().map(|row| (row.uid.clone(), row)).collect(),
         brokers: HashSet::from_iter(brokers),
         stations: HashSet::from_iter(stations),
-        hostnames_of_others: hostnames_of_others.into_iter().collect(),
+        hostnames_of_others,
     })
 }
 

@@ -42,7 +42,7 @@ pub(super) struct Institution {
     pub(super) config_seq: i64,
     /// A call of the node was seen before.
     pub(super) node_connected: bool,
-    /// The station that was named is one of its stations.
+    /// The station that was named is one of its stations, or was one and pagoPA may still route through it.
     pub(super) associated: bool,
 }
 
@@ -106,7 +106,9 @@ macro_rules! statement {
              ) i on true
              left join lateral (
                  select true as associated from association a
-                 where a.institution_id = i.institution_id and a.station_id = asked.station_id and not a.removed limit 1
+                 where a.institution_id = i.institution_id and a.station_id = asked.station_id
+                     and (not a.removed or a.answers)
+                 limit 1
              ) station on true
              left join lateral (
                  select n.institution_id, n.nav, n.state, n.version, n.amount_cents, n.due_date, n.issued_on, n.expiry_policy,

@@ -180,6 +180,7 @@ async fn owners(
         .collect()
 }
 
+/// In the order of the codes: which one issues, where several do, stays the same when a code moves to another station.
 async fn associations(connection: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<AssociationRow>> {
     sqlx::query_as(
         "select a.institution_id, a.aux_digit, a.code, a.nav_prefix, a.issuing, coalesce(s.floor, 0)
@@ -187,7 +188,7 @@ async fn associations(connection: &mut PgConnection, ids: &[i32]) -> sqlx::Resul
          left join nav_sequence s
              on s.institution_id = a.institution_id and s.aux_digit = a.aux_digit and s.code = a.code and s.prefix = a.nav_prefix
          where a.institution_id = any($1) and not a.removed
-         order by a.institution_id, a.station_id, a.aux_digit, a.code, a.nav_prefix",
+         order by a.institution_id, a.aux_digit, a.code, a.nav_prefix, a.station_id",
     )
     .bind(ids)
     .fetch_all(connection)

@@ -148,7 +148,7 @@ async fn an_institution_that_cannot_be_applied_the_first_time_writes_nothing() {
     let response = tenant.apply(&manifest).await.unwrap();
     assert!(response.outcomes.iter().all(|outcome| outcome.result() == ApplyResult::Invalid));
     let (_, message) = result(&response, &manifest.uid());
-    assert!(message.contains("share notice numbers"), "{message}");
+    assert!(message.contains("told twice"), "{message}");
     assert_eq!((response.config_seq, tenant.head().await), (0, 0));
     let rows: i64 = sqlx::query_scalar("select count(*) from config_resource").fetch_one(tenant.pool()).await.unwrap();
     assert_eq!(rows, 0);

@@ -1,6 +1,7 @@
 //! Uniqueness: the database decides, the loser is told who holds what it wants.
 
-use fiorino_proto::config::v1::{ApplyBundleResponse, ApplyResult, ResourceKind};
+use fiorino_proto::config::v1::{ApplyBundleResponse, ApplyResult, InstitutionSpec, LifecyclePhase, ResourceKind};
+use prost::Message as _;
 use rstest::rstest;
 
 use crate::{
@@ -158,6 +159,77 @@ async fn a_portal_host_name_belongs_to_one_institution() {
         .await
         .unwrap();
     assert_eq!(names, ["altro.localhost", "comune.localhost", "www.comune.localhost"]);
+}
+
+/// Two municipalities become one: the new one's portal is found under the name of an old one.
+#[tokio::test]
+async fn a_host_name_goes_from_an_institution_without_a_manifest_to_one_with_it() {
+    let tenant = Tenant::start().await;
+    let mut old = Manifest::new();
+    old.spec.portal_hostnames = vec!["alta.localhost".into(), "fusione.localhost".into()];
+    tenant.applied(&old).await;
+    let mut merged = Manifest::new();
+    merged.spec.portal_hostnames = vec!["fusione.localhost".into()];
+    let message = conflict(&tenant.apply(&merged).await.unwrap(), &merged.uid());
+    assert!(message.contains(&format!("fusione.localhost is held by {}/comune", old.namespace)), "{message}");
+    tenant.unmanage(&old).await;
+    let config_seq = tenant.applied(&merged).await;
+    let held = async || -> Vec<(String, String)> {
+        sqlx::query_as(
+            "select p.hostname, i.fiscal_code from portal_hostname p join institution i using (institution_id)
+             order by p.hostname",
+        )
+        .fetch_all(tenant.pool())
+        .await
+        .unwrap()
+    };
+    let (of_old, of_merged) = (old.fiscal_code().to_owned(), merged.fiscal_code().to_owned());
+    assert_eq!(
+        held().await,
+        [("alta.localhost".to_owned(), of_old.clone()), ("fusione.localhost".to_owned(), of_merged.clone())]
+    );
+    // What the portal reads tells the same: one institution under one name, in the change that moved it.
+    let shown = async |manifest: &Manifest| -> (Vec<String>, i64) {
+        let (spec, config_seq): (Vec<u8>, i64) =
+            sqlx::query_as("select spec, config_seq from config_resource where uid = $1")
+                .bind(manifest.uid())
+                .fetch_one(tenant.pool())
+                .await
+                .unwrap();
+        (InstitutionSpec::decode(&spec[..]).unwrap().portal_hostnames, config_seq)
+    };
+    assert_eq!(shown(&old).await, (vec!["alta.localhost".to_owned()], config_seq));
+    assert_eq!(shown(&merged).await, (vec!["fusione.localhost".to_owned()], config_seq));
+    assert_eq!(tenant.status(&of_old).await.config_seq, config_seq, "who has not acknowledged it is waited for");
+
+    // The old manifest comes back: the name is another's now, and free for it when that one gives it up.
+    let message = conflict(&tenant.apply(&old).await.unwrap(), &old.uid());
+    assert!(message.contains(&format!("fusione.localhost is held by {}/comune", merged.namespace)), "{message}");
+    merged.spec.portal_hostnames.clear();
+    merged.generation += 1;
+    tenant.applied(&merged).await;
+    tenant.applied(&old).await;
+    assert_eq!(shown(&old).await.0, ["alta.localhost", "fusione.localhost"]);
+    assert_eq!(held().await.into_iter().map(|(_, code)| code).collect::<Vec<_>>(), [of_old.clone(), of_old]);
+}
+
+#[tokio::test]
+async fn of_a_closed_holder_of_a_host_name_it_is_told_that_removing_the_name_suffices() {
+    let tenant = Tenant::start().await;
+    let mut closed = Manifest::new();
+    closed.spec.portal_hostnames = vec!["fusione.localhost".into()];
+    closed.spec.phase = LifecyclePhase::Closed.into();
+    tenant.applied(&closed).await;
+    let mut merged = Manifest::new();
+    merged.spec.portal_hostnames = vec!["fusione.localhost".into()];
+    let message = conflict(&tenant.apply(&merged).await.unwrap(), &merged.uid());
+    for part in ["is Closed", "spec.portal.hostnames", "suffices", &closed.namespace] {
+        assert!(message.contains(part), "{part} is missing in {message}");
+    }
+    closed.spec.portal_hostnames.clear();
+    closed.generation += 1;
+    tenant.applied(&closed).await;
+    tenant.applied(&merged).await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 use clap::Parser as _;
 use fiorino_kit::{admin::Readiness, clock::Clock, crypto, options::TlsOptions, process, rpc, tls::Identity};
 use fiorino_proto::config::v1::{
-    AcquireFenceRequest, ApplyBundleRequest, ApplyBundleResponse, ApplyResult, InstitutionStatus,
+    AcquireFenceRequest, ApplyBundleRequest, ApplyBundleResponse, ApplyResult, InstitutionStatus, MarkUnmanagedRequest,
     config_apply_client::ConfigApplyClient, config_read_client::ConfigReadClient,
     config_readback_client::ConfigReadbackClient,
 };
@@ -80,6 +80,18 @@ impl Tenant {
             assert!(taken, "{outcome:?}");
         }
         response.config_seq
+    }
+
+    /// The manifest was deleted.
+    pub(crate) async fn unmanage(&self, manifest: &Manifest) {
+        let request = MarkUnmanagedRequest {
+            fence: self.fence().await,
+            platform: PLATFORM.into(),
+            environment: ENVIRONMENT.into(),
+            fiscal_code: manifest.fiscal_code().into(),
+            uid: manifest.uid(),
+        };
+        self.replica.apply().mark_unmanaged(request).await.unwrap();
     }
 
     pub(crate) async fn status(&self, fiscal_code: &str) -> InstitutionStatus {

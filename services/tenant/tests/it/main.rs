@@ -31,6 +31,7 @@ mod restored;
 mod schema;
 mod sequences;
 mod shares;
+mod stations;
 mod stream;
 mod texts;
 mod topics;

@@ -30,6 +30,8 @@ pub(crate) struct Manifest {
     pub(crate) accounts: Vec<AccountSpec>,
     pub(crate) services: Vec<ServiceSpec>,
     pub(crate) station: StationSpec,
+    /// Other stations of the broker, by name of their objects.
+    pub(crate) more_stations: Vec<(String, StationSpec)>,
     pub(crate) broker: BrokerSpec,
     pub(crate) keep: Vec<String>,
     /// Of every resource.
@@ -62,6 +64,7 @@ impl Manifest {
                 broker_fiscal_code: BROKER.into(),
                 primitive_version: 2,
             },
+            more_stations: vec![],
             broker: BrokerSpec { fiscal_code: BROKER.into(), ..BrokerSpec::default() },
             keep: vec![],
             required_features: vec![],
@@ -106,10 +109,13 @@ impl Manifest {
             environment: ENVIRONMENT.into(),
             institution: Some(self.own(ResourceKind::Institution, self.uid(), &self.name, &self.spec)),
             children: self.accounts.iter().map(account).chain(self.services.iter().map(service)).collect(),
-            shared: vec![
+            shared: [
                 shared(ResourceKind::Broker, "broker", &self.broker),
                 shared(ResourceKind::Station, "station", &self.station),
-            ],
+            ]
+            .into_iter()
+            .chain(self.more_stations.iter().map(|(name, spec)| shared(ResourceKind::Station, name, spec)))
+            .collect(),
             keep: self.keep.clone(),
         }
     }

@@ -56,6 +56,7 @@ pub(crate) struct Money {
     /// Another institution, which receives shares.
     pub(crate) province: Manifest,
     pub(crate) replica: Replica,
+    pub(crate) context: Context,
     clock: Clock,
     apply: Apply,
     fence: i64,
@@ -116,11 +117,11 @@ impl Money {
             pools,
             changing: Arc::default(),
         };
-        let apply = Apply::new(context, Wake::default(), Vec::new(), CancellationToken::new());
+        let apply = Apply::new(context.clone(), Wake::default(), Vec::new(), CancellationToken::new());
         let lease = AcquireFenceRequest { lease_uid: "lease".into(), lease_transitions: 1, platform: PLATFORM.into() };
         let fence = apply.acquire_fence(Request::new(lease)).await.unwrap().into_inner().fence;
         let replica = Replica::on(&pool, &clock);
-        let money = Self { database, time, manifest, province, replica, clock, apply, fence };
+        let money = Self { database, time, manifest, province, replica, context, clock, apply, fence };
         money.applied(&money.manifest).await;
         money.applied(&money.province).await;
         money

@@ -6,7 +6,7 @@ use fiorino_proto::config::v1::{
 use tonic::Code;
 
 use crate::{
-    fixture::{Tenant, violations},
+    fixture::{PLATFORM, Tenant, violations},
     manifest::{BROKER, Manifest, STATION, shared},
 };
 
@@ -37,6 +37,11 @@ async fn pages_hold_every_institution_once_in_the_order_of_fiscal_codes() {
         let request = ListInstitutionsRequest { page_size: 2, page_token };
         let page = client.list_institutions(request).await.unwrap().into_inner();
         assert!(page.institutions.iter().all(|one| one.distribution.len() == 3 && one.accounts.len() == 1));
+        for one in &page.institutions {
+            let object = (one.platform.as_str(), one.namespace.clone(), one.name.as_str());
+            assert_eq!(object, (PLATFORM, format!("comune-{}", one.fiscal_code), "comune"));
+            assert!(one.written_at.parse::<jiff::Timestamp>().is_ok(), "{one:?}");
+        }
         found.extend(page.institutions.into_iter().map(|one| one.fiscal_code));
         pages += 1;
         page_token = page.next_page_token;

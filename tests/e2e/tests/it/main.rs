@@ -17,6 +17,7 @@ mod portal;
 mod profiles;
 mod quiet;
 mod spine;
+mod stations;
 mod telemetry;
 mod tidy;
 mod zeep;

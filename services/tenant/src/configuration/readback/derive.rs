@@ -40,19 +40,7 @@ pub(super) async fn associations(conn: &mut PgConnection, ids: &[i32]) -> sqlx::
     .bind(ids)
     .fetch_all(&mut *conn)
     .await?;
-    let codes: Vec<&String> = wanted.iter().map(|one| &one.fiscal_code).collect();
-    let rows: Vec<Shown> = sqlx::query_as(
-        "select institution, station_id, aux_digit, segregation_code, application_code, broadcast, enabled,
-             primitive_version
-         from readback_association where institution = any($1)",
-    )
-    .bind(codes)
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut shown: HashMap<String, Vec<Shown>> = HashMap::new();
-    for row in rows {
-        shown.entry(row.institution.clone()).or_default().push(row);
-    }
+    let shown = shown(conn, wanted.iter().map(|one| one.fiscal_code.as_str())).await?;
     let compared = wanted.iter().map(|one| (one, one.compare(shown.get(&one.fiscal_code).map_or(&[], Vec::as_slice))));
     let changed: Vec<_> = compared
         .filter(|(one, (associated, difference))| (one.associated, &one.difference) != (*associated, difference))
@@ -74,6 +62,26 @@ pub(super) async fn associations(conn: &mut PgConnection, ids: &[i32]) -> sqlx::
     .execute(conn)
     .await?;
     Ok(changed.iter().map(|(one, _)| one.institution_id).collect())
+}
+
+/// What the latest readings show of institutions, by fiscal code.
+pub(super) async fn shown(
+    conn: &mut PgConnection,
+    fiscal_codes: impl Iterator<Item = &str>,
+) -> sqlx::Result<HashMap<String, Vec<Shown>>> {
+    let rows: Vec<Shown> = sqlx::query_as(
+        "select institution, station_id, aux_digit, segregation_code, application_code, broadcast, enabled,
+             primitive_version
+         from readback_association where institution = any($1)",
+    )
+    .bind(fiscal_codes.collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await?;
+    let mut shown: HashMap<String, Vec<Shown>> = HashMap::new();
+    for row in rows {
+        shown.entry(row.institution.clone()).or_default().push(row);
+    }
+    Ok(shown)
 }
 
 /// A number is registered when pagoPA shows it enabled, and usable on the day from which we want to use it. The day from which it
@@ -113,7 +121,14 @@ pub(super) async fn waiting(conn: &mut PgConnection, ids: &[i32], clock: &Clock)
         "with missing as (
              select i.institution_id, i.phase <> 5 as open,
                  exists (select from association a
-                         where a.institution_id = i.institution_id and not a.removed and not a.associated) as stations,
+                         where a.institution_id = i.institution_id and not a.removed and not a.associated) as any_station,
+                 exists (select from association a
+                         where a.institution_id = i.institution_id and not a.removed and not a.associated
+                             and (a.issuing or not exists (
+                                 select from association b
+                                 where (b.institution_id, b.aux_digit, b.code, b.nav_prefix)
+                                         = (a.institution_id, a.aux_digit, a.code, a.nav_prefix)
+                                     and not b.removed and (b.issuing or b.associated)))) as stations,
                  exists (select from current_numbers(i.institution_id, $2) n where not n.registered) as numbers,
                  exists (select from current_numbers(i.institution_id, $2) n
                          group by n.account
@@ -121,7 +136,7 @@ pub(super) async fn waiting(conn: &mut PgConnection, ids: &[i32], clock: &Clock)
              from institution i
              where i.institution_id = any($1)),
          found as (
-             select institution_id, open and (stations or numbers) as waits, open and stations as stations,
+             select institution_id, open and (any_station or numbers) as waits, open and stations as stations,
                  open and accounts and not stations as accounts
              from missing)
          update institution i

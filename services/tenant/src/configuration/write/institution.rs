@@ -3,7 +3,7 @@
 use fiorino_proto::config::v1::{Resource, ResourceKind};
 use sqlx::PgConnection;
 
-use super::Scope;
+use super::{Scope, hostnames};
 use crate::configuration::{
     bundle::Bundle,
     plan::Write,
@@ -50,35 +50,20 @@ pub(super) async fn write(
     let scope = Scope { institution_id, ..scope };
     associations(conn, &spec.associations, scope).await?;
     sequences(conn, spec, scope).await?;
-    hostnames(conn, &spec.portal_hostnames, scope).await?;
+    hostnames::write(conn, &spec.portal_hostnames, scope).await?;
     Ok(institution_id)
 }
 
-/// What is not told any more is free for others; the primary key gives each name to one institution.
-async fn hostnames(conn: &mut PgConnection, told: &[String], scope: Scope<'_>) -> sqlx::Result<()> {
-    sqlx::query("delete from portal_hostname where institution_id = $1 and hostname <> all($2)")
-        .bind(scope.institution_id)
-        .bind(told)
-        .execute(&mut *conn)
-        .await?;
+/// What is not told any more is marked as removed: messages that come through it are still ours, and are answered until pagoPA no longer
+/// shows it (`readback/removed.rs`).
+async fn associations(conn: &mut PgConnection, told: &[Association], scope: Scope<'_>) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into portal_hostname (hostname, institution_id)
-         select told, $1 from unnest($2::text[]) told
-         where not exists (select from portal_hostname p where p.hostname = told and p.institution_id = $1)",
+        "update association set removed = true, removed_at = now(), answers = true
+         where institution_id = $1 and not removed",
     )
     .bind(scope.institution_id)
-    .bind(told)
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
-}
-
-/// What is not told any more is marked as removed: messages that come through it are still ours.
-async fn associations(conn: &mut PgConnection, told: &[Association], scope: Scope<'_>) -> sqlx::Result<()> {
-    sqlx::query("update association set removed = true where institution_id = $1 and not removed")
-        .bind(scope.institution_id)
-        .execute(&mut *conn)
-        .await?;
     let column = |text: fn(&Association) -> &str| told.iter().map(text).collect::<Vec<_>>();
     sqlx::query(
         "insert into association (institution_id, station_id, aux_digit, code, nav_prefix, issuing, broadcast)
@@ -86,7 +71,8 @@ async fn associations(conn: &mut PgConnection, told: &[Association], scope: Scop
          from unnest($2::text[], $3::int2[], $4::text[], $5::text[], $6::bool[], $7::bool[])
              as told (station_id, aux_digit, code, nav_prefix, issuing, broadcast)
          on conflict (institution_id, station_id, aux_digit, code, nav_prefix) do update
-         set issuing = excluded.issuing, broadcast = excluded.broadcast, removed = false",
+         set issuing = excluded.issuing, broadcast = excluded.broadcast, removed = false, removed_at = null,
+             answers = true",
     )
     .bind(scope.institution_id)
     .bind(column(|association| &association.station_id))
