@@ -14,6 +14,7 @@
 mod apply;
 mod bundle;
 mod distribution;
+mod fence;
 pub mod fuzz;
 mod head;
 mod node;
@@ -31,7 +32,8 @@ mod watermark;
 mod write;
 
 pub use apply::Apply;
-pub use node::mark_node_connected;
+pub use fence::{Allowed, allow_lease};
+pub use node::{mark_node_connected, mark_status_changed};
 pub use read::Read;
 pub use readback::Readback;
 pub use stream::Stream;

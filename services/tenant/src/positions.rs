@@ -5,6 +5,7 @@ mod create;
 mod draft;
 pub(crate) mod facts;
 pub mod fuzz;
+mod opening;
 mod plan;
 mod read;
 mod references;

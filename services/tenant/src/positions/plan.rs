@@ -2,6 +2,7 @@
 
 use fiorino_domain::{
     date::LegalDate,
+    institution::InstitutionCode,
     money::Cents,
     notice::NoticeNumber,
     position::InstalmentState,
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use super::{
     draft::{Draft, DraftInstalment},
     facts::{Facts, Owner, Service},
+    opening::Opening,
     rows::{NoticeRow, PositionRow},
     stored::{StoredBeneficiary, StoredDebtor, StoredTransfer},
 };
@@ -148,11 +150,10 @@ fn open_service<'a>(path: &str, code: &str, facts: &'a Facts) -> Result<&'a Serv
         let message = format!("institution {institution} has no service {code}; apply a PaymentService with this code");
         Error::precondition(field(), message)
     })?;
-    if service.open {
-        return Ok(service);
+    match &service.opening {
+        Opening::Open => Ok(service),
+        closed => Err(Error::precondition(field(), format!("service {code} {closed}"))),
     }
-    let message = format!("service {code} takes no new positions; set it active, or choose another service");
-    Err(Error::precondition(field(), message))
 }
 
 fn check(
@@ -225,6 +226,13 @@ impl Planned {
     /// Numbers that came with the request, and whose they are.
     pub(super) fn foreign_numbers(&self) -> impl Iterator<Item = (i32, NoticeNumber)> {
         self.foreign.iter().map(|nav| (self.owner.institution_id, *nav))
+    }
+
+    /// Accounts of beneficiaries: the issuer's number here, the owner's fiscal code, the name.
+    pub(super) fn shared_accounts(&self) -> impl Iterator<Item = (i32, InstitutionCode, &str)> {
+        let shared =
+            self.notices.iter().flat_map(|notice| &notice.transfers).filter_map(|transfer| transfer.to.as_ref());
+        shared.map(|to| (self.owner.institution_id, to.code, to.account.as_str()))
     }
 
     /// Puts issued numbers where they are missing.
