@@ -77,6 +77,14 @@ impl Executor {
     /// # Errors
     /// The first step that failed; those after it were not tried.
     pub async fn run(&self, institution: &CreditorInstitution, steps: Vec<Step>) -> Result<()> {
+        let outcome = self.steps(institution, steps).await;
+        if let Some(news) = self.tenant.news() {
+            self.events.publish_of_lease(self.tenant.platform(), &news).await;
+        }
+        outcome
+    }
+
+    async fn steps(&self, institution: &CreditorInstitution, steps: Vec<Step>) -> Result<()> {
         for step in steps {
             if self.term.is_over() {
                 return Err(Error::TermOver);

@@ -258,6 +258,7 @@ impl Context {
             resource_version: broken.metadata.resource_version.clone().unwrap_or_default(),
             conditions: Vec::new(),
             observed_generation: None,
+            fixed_numbers: Vec::new(),
         };
         self.metrics.reconciled(Outcome::Invalid, Duration::ZERO);
         if !self.memory.is_news(&uid, &broken.error) {

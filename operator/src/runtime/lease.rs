@@ -83,6 +83,8 @@ pub struct Term {
 /// What the holder holds: tenant's fence is asked for with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
+    /// `metadata.name` of the Lease.
+    pub name: String,
     /// `metadata.uid` of the Lease: another one in a rebuilt cluster.
     pub uid: String,
     /// How often the holder changed.
@@ -252,7 +254,8 @@ fn won(written: kube::Result<Object>) -> kube::Result<Option<Held>> {
     match written {
         Ok(lease) => {
             let transitions = lease.spec.and_then(|spec| spec.lease_transitions).unwrap_or_default();
-            Ok(Some(Held { uid: lease.metadata.uid.unwrap_or_default(), transitions: transitions.into() }))
+            let (name, uid) = (lease.metadata.name.unwrap_or_default(), lease.metadata.uid.unwrap_or_default());
+            Ok(Some(Held { name, uid, transitions: transitions.into() }))
         }
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(None),
         Err(error) => Err(error),

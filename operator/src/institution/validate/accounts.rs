@@ -11,13 +11,20 @@ use super::{
 };
 use crate::institution::{bundle::Origin, dereference::Snapshot, subject::Subject};
 
+/// What tenant must know to count attested numbers: one that does not must not take the bytes for read.
+const ATTESTATION: &str = "attestation";
+
 pub(super) fn accounts(snapshot: &Snapshot, report: &mut Report, children: &mut Children) {
     for iban in &snapshot.ibans {
         let mut judged = Judged::new(Subject::of(iban));
         match account(iban, &mut judged) {
             Some(spec) => {
                 let owner = &snapshot.institution.spec.fiscal_code;
-                children.resources.push(Origin::of(iban).resource(ResourceKind::Account, &spec, owner));
+                let mut resource = Origin::of(iban).resource(ResourceKind::Account, &spec, owner);
+                if spec.numbers.iter().any(|number| number.attestation.is_some()) {
+                    resource.required_features.push(ATTESTATION.to_owned());
+                }
+                children.resources.push(resource);
             }
             None => children.keep.push(judged.subject.uid.clone()),
         }
@@ -30,16 +37,14 @@ pub(super) fn account(iban: &Iban, judged: &mut Judged) -> Option<AccountSpec> {
     for (index, entry) in iban.spec.numbers.iter().enumerate() {
         match Number::parse(&entry.iban) {
             Ok(number) => numbers.push(account_number(entry, &number)),
-            // It can be neither removed nor corrected: withdrawn it is as good as gone.
+            // Withdrawn it is as good as gone.
             Err(_) if entry.withdrawn => {}
+            // It never reached tenant, so that nobody can have paid to it: the API server lets it be edited.
             Err(error) => judged.error(&Complaint {
                 reason: Reason::InvalidField,
                 field: format!("spec.numbers[{index}].iban"),
                 problem: error.to_string(),
-                remedy: format!(
-                    "withdraw the entry of {} (withdrawn: true) and add the right number with another validFrom",
-                    entry.valid_from
-                ),
+                remedy: format!("correct the number of {}, which was never used", entry.valid_from),
             }),
         }
     }
@@ -48,7 +53,7 @@ pub(super) fn account(iban: &Iban, judged: &mut Judged) -> Option<AccountSpec> {
             reason: Reason::InvalidField,
             field: "spec.numbers".to_owned(),
             problem: "every number is withdrawn and wrong".to_owned(),
-            remedy: "add the right number with another validFrom".to_owned(),
+            remedy: "add an entry with the right number".to_owned(),
         });
     }
     numbers.sort_by(|left, right| left.valid_from.cmp(&right.valid_from));
@@ -62,5 +67,10 @@ fn account_number(entry: &AccountNumber, number: &Number) -> proto::AccountNumbe
         iban: number.expose().to_owned(),
         postal: number.is_postal(),
         withdrawn: entry.withdrawn,
+        attestation: entry.attestation.as_ref().map(|it| proto::Attestation {
+            by: it.by.clone(),
+            date: it.date.to_string(),
+            document: it.document.clone(),
+        }),
     }
 }

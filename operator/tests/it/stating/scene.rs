@@ -54,6 +54,7 @@ pub(super) fn known() -> Known {
         stations_waiting_since: String::new(),
         accounts_waiting_since: String::new(),
         used_accounts: vec![used("tesoreria", true, true)],
+        ..Known::default()
     }
 }
 
@@ -84,6 +85,7 @@ pub(super) fn registered(account: &str, valid_from: &str, registered: bool) -> A
         valid_from: valid_from.to_owned(),
         iban_tail: "4233".to_owned(),
         registered,
+        attested_on: String::new(),
     }
 }
 
