@@ -100,6 +100,8 @@ pub enum Reason {
     RefusedByTenant,
     /// pagoPA shows every account number.
     Registered,
+    /// Somebody vouches for the account numbers that pagoPA does not let the platform read back.
+    Attested,
     /// pagoPA does not show an account number as enabled.
     NotRegistered,
     /// The institution has no account.

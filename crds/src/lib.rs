@@ -42,7 +42,7 @@ pub use self::{
     profile::{ServiceProfile, ServiceProfileSpec},
     service::{PaymentService, PaymentServiceSpec},
     station::{Station, StationSpec},
-    status::{InstitutionStatus, ObjectStatus},
+    status::{IbanStatus, InstitutionStatus, ObjectStatus},
 };
 
 /// API group of every kind.

@@ -12,6 +12,12 @@ pub(crate) fn date(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date", "maxLength": 10, "pattern": "^(19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}$"})
 }
 
+/// Legal dates without repetition.
+pub(crate) fn date_set(generator: &mut SchemaGenerator) -> Schema {
+    let item = date(generator);
+    json_schema!({"type": "array", "maxItems": 50, "x-kubernetes-list-type": "set", "items": item})
+}
+
 /// 1 to 140 characters that a message to the node can carry: not only white space of any script, no control characters nor U+FFFE and U+FFFF
 /// (stText140). The API server counts a character above U+FFFF as one, the node as two: the operator tells of the rest.
 pub(crate) fn text_140(_: &mut SchemaGenerator) -> Schema {

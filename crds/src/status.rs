@@ -1,5 +1,6 @@
 //! Status: written by the operator alone, read by people and tools.
 
+use jiff::civil::Date;
 use kube_derive::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     condition::{Condition, ConditionType},
     institution::Phase,
-    lenient,
+    lenient, schema,
     waiting::WaitingFor,
 };
 
@@ -57,6 +58,28 @@ pub struct ObjectStatus {
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
     /// What is true of the object. Example: `[{type: Validated, status: "True", reason: Valid}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Whether an account is right, and which of its numbers stay as they are.
+/// Example: `{fixedNumbers: ["2026-01-01"], conditions: [{type: Validated, status: "True", reason: Valid}]}`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(crates(kube_core = "::kube_core"))]
+pub struct IbanStatus {
+    /// Generation of the manifest that this status speaks of. Unit: generation number. Example: `4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub observed_generation: Option<i64>,
+    /// `validFrom` of the numbers that were paid to, shown by pagoPA or attested: their entries are never edited or removed. Unit: legal
+    /// date, Europe/Rome. Example: `["2026-01-01"]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
+    #[schemars(schema_with = "schema::date_set")]
+    pub fixed_numbers: Vec<Date>,
+    /// What is true of the account. Example: `[{type: Validated, status: "True", reason: Valid}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::list")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -126,7 +126,7 @@ impl Action {
             Self::AssociateStation => {
                 "approve the association of the institution with the station as the manifest has it"
             }
-            Self::AddAccount => "name the account that collects: create an Iban",
+            Self::AddAccount => "name the account that collects: create an Iban, or add a number to it",
             Self::RegisterAccounts => "register the account numbers at pagoPA (Area Riservata) for this fiscal code",
             Self::RunAcceptanceTest => "run the acceptance test: no call of the node was seen yet",
             Self::GoLive => "go live when the acceptance plan is done: set spec.lifecycle.phase to Live",
@@ -146,7 +146,7 @@ impl Action {
                 "dotare il Broker di una chiave per l'API esterna del Back Office e attendere la lettura"
             }
             Self::AssociateStation => "approvare l'associazione dell'ente alla stazione come indicata nel manifesto",
-            Self::AddAccount => "indicare il conto di incasso: creare un Iban",
+            Self::AddAccount => "indicare il conto di incasso: creare un Iban, o aggiungervi un numero",
             Self::RegisterAccounts => "registrare gli IBAN presso pagoPA (Area Riservata) per questo codice fiscale",
             Self::RunAcceptanceTest => "eseguire i test di accettazione: il nodo non ha ancora chiamato",
             Self::GoLive => "avviare in esercizio a piano di test concluso: portare spec.lifecycle.phase a Live",

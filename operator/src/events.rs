@@ -2,6 +2,7 @@
 
 use fiorino_crds::{Condition, ConditionStatus, ConditionType, Reason};
 use fiorino_kit::error::chain;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -10,6 +11,7 @@ use kube::{
 use crate::{
     institution::{apply::FIELD_MANAGER, plan::Notice, subject::Subject},
     runtime::call::timely,
+    tenant::News,
 };
 
 /// Longest note that the API server takes, in bytes.
@@ -38,6 +40,29 @@ impl Events {
     pub fn new(client: Client, instance: &str) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(instance.to_owned()) };
         Self { client, reporter }
+    }
+
+    /// Publishes news of the Lease.
+    pub async fn publish_of_lease(&self, namespace: &str, news: &News) {
+        let lease = ObjectReference {
+            api_version: Some("coordination.k8s.io/v1".to_owned()),
+            kind: Some("Lease".to_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(news.lease.name.clone()),
+            uid: Some(news.lease.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let event = Event {
+            type_: EventType::Warning,
+            reason: news.reason.to_owned(),
+            note: Some(shortened(&news.note)),
+            action: "Lead".to_owned(),
+            secondary: None,
+        };
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        if let Err(error) = timely(recorder.publish(&event, &lease)).await {
+            tracing::warn!(reason = news.reason, error = chain(&error), "failed to publish an event");
+        }
     }
 
     /// Publishes an Event. One that is lost is logged: the status says the same.

@@ -38,6 +38,8 @@ pub enum Metric {
     ExternalCallDuration,
     /// 1 where the process leads.
     Leader,
+    /// 1 where tenant obeys another cluster.
+    Superseded,
 }
 
 /// How a reconcile ended.
@@ -64,6 +66,7 @@ pub struct Metrics {
     patches: Counter<u64>,
     calls: Histogram<f64>,
     leader: Arc<AtomicBool>,
+    superseded: Arc<AtomicBool>,
     watched: Arc<Mutex<BTreeMap<String, Watched>>>,
 }
 
@@ -92,6 +95,7 @@ impl Metric {
             Self::IndexSize => "index_size",
             Self::ExternalCallDuration => "external_call_duration",
             Self::Leader => "leader",
+            Self::Superseded => "leader_superseded",
         }
     }
 
@@ -106,6 +110,7 @@ impl Metric {
             Self::IndexSize => "Objects known",
             Self::ExternalCallDuration => "Calls to other services",
             Self::Leader => "1 where the process leads",
+            Self::Superseded => "1 where the process leads a cluster that another one followed: tenant obeys that one",
         }
     }
 }
@@ -139,6 +144,7 @@ impl Metrics {
             patches: counter(Metric::StatusPatch),
             calls: histogram(Metric::ExternalCallDuration),
             leader: Arc::default(),
+            superseded: Arc::default(),
             watched: Arc::default(),
         };
         metrics.observe(clock, queue);
@@ -150,6 +156,10 @@ impl Metrics {
         let gauge = |metric: Metric| meter.u64_observable_gauge(metric.name()).with_description(metric.description());
         let leader = Arc::clone(&self.leader);
         gauge(Metric::Leader).with_callback(move |it| it.observe(leader.load(Ordering::Relaxed).into(), &[])).build();
+        let superseded = Arc::clone(&self.superseded);
+        gauge(Metric::Superseded)
+            .with_callback(move |it| it.observe(superseded.load(Ordering::Relaxed).into(), &[]))
+            .build();
         let queue = queue.clone();
         gauge(Metric::ReconcileQueueDepth)
             .with_callback(move |it| it.observe(u64::try_from(queue.depth()).unwrap_or(u64::MAX), &[]))
@@ -208,6 +218,11 @@ impl Metrics {
     /// Says whether the process leads.
     pub fn leading(&self, leads: bool) {
         self.leader.store(leads, Ordering::Relaxed);
+    }
+
+    /// Says whether tenant obeys another cluster.
+    pub fn superseded(&self, superseded: bool) {
+        self.superseded.store(superseded, Ordering::Relaxed);
     }
 
     /// Where the watch of a kind notes what it brings.

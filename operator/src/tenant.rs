@@ -15,6 +15,7 @@ use fiorino_proto::config::v1::{
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
+pub use self::fence::News;
 use self::{fence::Fence, outage::Outage, pass::Whole};
 use crate::{config::Environment, institution::bundle::Bundle, metrics::Metrics, runtime::lease::Held};
 
@@ -38,6 +39,9 @@ pub enum Error {
     /// Another operator holds a later fence: this one was deposed.
     #[error("tenant obeys a later leader: {}", .0.message())]
     Deposed(Status),
+    /// Another cluster's Lease followed the one that this operator holds.
+    #[error("tenant obeys another cluster: {}", .0.message())]
+    Superseded(Status),
 }
 
 /// The client of one leader; cheap to clone.
@@ -80,7 +84,7 @@ impl Tenant {
         clock: Clock,
     ) -> Self {
         let apply = ConfigApplyClient::new(channel.clone());
-        let fence = Fence::new(apply.clone(), held, platform.to_owned());
+        let fence = Fence::new(apply.clone(), held, platform.to_owned(), metrics.clone(), clock.clone());
         let read = ConfigReadClient::new(channel);
         let outage = Outage::new(clock.clone());
         Self { apply, read, fence, outage, platform: platform.to_owned(), environment, metrics, clock }
@@ -119,6 +123,16 @@ impl Tenant {
             Ok(self.timed("ListInstitutions", listed).await?)
         };
         self.outage.through(call).await
+    }
+
+    /// Namespace of the platform.
+    pub fn platform(&self) -> &str {
+        &self.platform
+    }
+
+    /// News of the Lease for a person, each once.
+    pub fn news(&self) -> Option<News> {
+        self.fence.news()
     }
 
     /// Makes an institution's configuration what the bundle says.
@@ -185,7 +199,7 @@ impl Tenant {
     }
 
     /// Calls with the fence; a fence that tenant no longer knows (it was restored, or this leader was away) is asked for once more,
-    /// which a deposed leader is refused.
+    /// which a deposed leader is refused, and a cluster that another one followed.
     async fn fenced<T, F>(&self, call: impl Fn(i64) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, Status>>,

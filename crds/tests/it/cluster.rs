@@ -46,6 +46,12 @@ impl Cluster {
         self.api(kind).create(&PostParams::default(), &object(manifest)).await
     }
 
+    /// As the operator does.
+    pub(crate) async fn write_status(&self, kind: &str, name: &str, status: &Value) -> kube::Result<DynamicObject> {
+        let status = Patch::Merge(serde_json::json!({ "status": status }));
+        self.api(kind).patch_status(name, &PatchParams::default(), &status).await
+    }
+
     /// What the API server would make of a change of an existing object.
     pub(crate) async fn try_merge(&self, kind: &str, name: &str, change: &Value) -> kube::Result<DynamicObject> {
         let params = PatchParams { dry_run: true, ..PatchParams::default() };

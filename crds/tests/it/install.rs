@@ -60,7 +60,7 @@ fn serde_round_trip<K: Serialize + DeserializeOwned>(manifest: &Value) -> Value 
 #[rstest]
 #[case("creditorinstitutions.spec.associations.segregationCode", "assigned to the institution with this broker")]
 #[case("enti.status.waitingFor.since", "Unit: instant")]
-#[case("ibans.spec.numbers", "never removed or edited")]
+#[case("ibans.spec.numbers", "from then on entries are only withdrawn")]
 #[case("psvc", "A service (tipo dovuto)")]
 #[case("brokers.spec.subscriptionKeys.primary", "tried first")]
 #[case("stations.spec.primitiveVersion", "paGetPaymentV2")]

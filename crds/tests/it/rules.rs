@@ -1,6 +1,7 @@
 //! Every CEL rule accepts what it should and refuses what it must, on the API server.
 
 mod cases;
+mod ibans;
 
 use std::collections::BTreeSet;
 
@@ -96,6 +97,9 @@ async fn check(cluster: &Cluster, case: &Case, name: &str) -> Result<()> {
     let object = given["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     if case.transition {
         cluster.create(case.kind, &given).await?;
+        if let Some(status) = given.get("status") {
+            cluster.write_status(case.kind, &object, status).await?;
+        }
     }
     let attempt = async |change: &Value| {
         if case.transition {

@@ -104,7 +104,14 @@ impl Executor {
     /// # Errors
     /// The first step that failed; those after it were not tried.
     pub async fn run<'a>(&self, target: impl Into<Target<'a>>, steps: Vec<Step>) -> Result<()> {
-        let target = target.into();
+        let outcome = self.steps(target.into(), steps).await;
+        if let Some(news) = self.tenant.news() {
+            self.events.publish_of_lease(self.tenant.platform(), &news).await;
+        }
+        outcome
+    }
+
+    async fn steps(&self, target: Target<'_>, steps: Vec<Step>) -> Result<()> {
         for step in steps {
             if self.term.is_over() {
                 return Err(Error::TermOver);

@@ -8,7 +8,6 @@ use std::{
 use fiorino_crds::{
     Broker, CreditorInstitution, Iban, PaymentService, ServiceProfile, Station,
     reference::{ProfileReference, SecretKeyReference},
-    status::ObjectStatus,
 };
 use jiff::civil::Date;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -17,6 +16,7 @@ use kube::{
     core::object::HasStatus,
     runtime::reflector::{ObjectRef, Store},
 };
+use serde::de::DeserializeOwned;
 
 use super::{
     Caches, Memory,
@@ -192,7 +192,7 @@ impl Dereferencer {
     /// The objects of a store that can be read and are not on their way out.
     fn every<K>(&self, store: &Store<Guarded<K>>, wanted: impl Fn(&K) -> bool) -> Vec<K>
     where
-        K: Kind + HasStatus<Status = ObjectStatus>,
+        K: Kind + HasStatus<Status: DeserializeOwned>,
     {
         let readable =
             store.state().into_iter().filter_map(|object| object.0.as_ref().ok().filter(|it| wanted(it)).cloned());
@@ -201,7 +201,7 @@ impl Dereferencer {
 
     fn children<K>(&self, store: &Store<Guarded<K>>, namespace: &str, unreadable: &mut Vec<Unreadable>) -> Vec<K>
     where
-        K: Kind + HasStatus<Status = ObjectStatus>,
+        K: Kind + HasStatus<Status: DeserializeOwned>,
     {
         let mut children = Vec::new();
         for child in store.state_filter(|child| child.meta().namespace.as_deref() == Some(namespace)) {
@@ -322,7 +322,7 @@ impl Dereferencer {
     /// An object of the platform.
     fn find<K>(&self, store: &Store<Guarded<K>>, name: &str) -> Found<K>
     where
-        K: Kind + HasStatus<Status = ObjectStatus>,
+        K: Kind + HasStatus<Status: DeserializeOwned>,
     {
         match store.get(&ObjectRef::new(name).within(&self.platform)).as_deref().map(|object| &object.0) {
             None => Found::Missing,
@@ -334,7 +334,7 @@ impl Dereferencer {
     /// With the status that was just written, where the watch has not brought it back yet.
     fn fresh<K>(&self, mut object: K) -> K
     where
-        K: Resource + HasStatus<Status = ObjectStatus>,
+        K: Resource + HasStatus<Status: DeserializeOwned>,
     {
         let version = object.resource_version().unwrap_or_default();
         let written = self.memory.written(&object.uid().unwrap_or_default(), &version);

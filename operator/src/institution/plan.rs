@@ -65,6 +65,8 @@ pub enum Absence {
     Refused,
     /// It obeys a later leader.
     Deposed,
+    /// It obeys another cluster.
+    Superseded,
 }
 
 /// What tenant knows of the institution.
@@ -87,6 +89,7 @@ impl Absence {
             tenant::Error::Away(_) => Self::Silent,
             tenant::Error::Refused(_) => Self::Refused,
             tenant::Error::Deposed(_) => Self::Deposed,
+            tenant::Error::Superseded(_) => Self::Superseded,
         }
     }
 
@@ -98,6 +101,10 @@ impl Absence {
                 "tenant refuses the operator's calls: look at the versions of both and at the certificates of the mesh"
             }
             Self::Deposed => "tenant obeys a later operator: this one ends, and that one goes on",
+            Self::Superseded => {
+                "tenant obeys another cluster, which led after this one: the manifest has no effect here; if this cluster \
+                 shall lead again, run fiorino-tenant fence allow with the uid that the Event of its Lease names"
+            }
         }
     }
 }

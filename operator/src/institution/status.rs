@@ -5,7 +5,7 @@ mod payable;
 mod stage;
 
 use fiorino_crds::{
-    CreditorInstitution, InstitutionStatus, ObjectStatus, PAUSED, RELEASE, Reason,
+    CreditorInstitution, IbanStatus, InstitutionStatus, ObjectStatus, PAUSED, RELEASE, Reason,
     condition::{Condition, ConditionStatus, ConditionType},
     institution::Phase,
     status::{EffectiveServiceStatus, ServiceState},
@@ -19,7 +19,7 @@ use super::{
     bundle::is_set,
     memory::Remembered,
     plan::{Absence, Knowledge, Notice, StatusPatch, Step},
-    subject::Subject,
+    subject::{Subject, SubjectKind},
     validate::findings::{Judged, Report},
 };
 use crate::{
@@ -52,7 +52,7 @@ pub struct Facts<'a> {
 pub fn first(facts: &Facts<'_>) -> Vec<Step> {
     let report = judged(facts);
     let draft = report.draft();
-    let mut steps = others(&report, facts.now, true);
+    let mut steps = others(facts, &report, true);
     if draft.status == ConditionStatus::False {
         let previous = facts.previous;
         let mut status = previous.clone();
@@ -69,7 +69,7 @@ pub fn first(facts: &Facts<'_>) -> Vec<Step> {
 pub fn last(facts: &Facts<'_>) -> Vec<Step> {
     let report = judged(facts);
     let status = desired(facts, &report);
-    let mut steps = others(&report, facts.now, false);
+    let mut steps = others(facts, &report, false);
     steps.extend(write(report.subject(), facts.previous, &status));
     steps
 }
@@ -207,26 +207,44 @@ fn judged(facts: &Facts<'_>) -> Report {
 }
 
 /// The statuses of accounts, services and what the institution refers to; `errors`: only of those that are wrong.
-fn others(report: &Report, now: Timestamp, errors: bool) -> Vec<Step> {
+fn others(facts: &Facts<'_>, report: &Report, errors: bool) -> Vec<Step> {
     let told = report.others().iter().filter(|judged| !errors || !judged.errors.is_empty());
-    told.filter_map(|judged| object(judged, now))
+    told.filter_map(|judged| object(judged, fixed_numbers(&judged.subject, facts.knowledge), facts.now))
         .flat_map(|(patch, notices)| {
             [Step::PatchStatus(patch)].into_iter().chain(notices.into_iter().map(Step::PublishEvent))
         })
         .collect()
 }
 
+/// The numbers of an account that tenant lets nobody edit; as they were told where tenant cannot be asked.
+fn fixed_numbers(subject: &Subject, knowledge: &Knowledge) -> Vec<Date> {
+    match knowledge.known() {
+        Some(known) if subject.kind == SubjectKind::Iban => {
+            let own = known.fixed_numbers.iter().filter(|number| number.account == subject.name);
+            own.filter_map(|number| number.valid_from.parse().ok()).collect()
+        }
+        _ => subject.fixed_numbers.clone(),
+    }
+}
+
 /// The status of an object that is no institution, and what to tell; nothing if it has it already.
-pub fn object(judged: &Judged, now: Timestamp) -> Option<(StatusPatch, Vec<Notice>)> {
+pub fn object(judged: &Judged, fixed_numbers: Vec<Date>, now: Timestamp) -> Option<(StatusPatch, Vec<Notice>)> {
     let subject = &judged.subject;
     let conditions = settle(vec![judged.draft()], &subject.conditions, subject.generation, seconds(now));
-    if conditions == subject.conditions && subject.observed_generation == Some(subject.generation) {
+    if conditions == subject.conditions
+        && subject.observed_generation == Some(subject.generation)
+        && fixed_numbers == subject.fixed_numbers
+    {
         return None;
     }
     let notices = transitions(subject, &subject.conditions, &conditions);
-    let status = ObjectStatus { observed_generation: Some(subject.generation), conditions };
-    let status = serde_json::to_value(status).unwrap_or_default();
-    Some((StatusPatch { subject: subject.clone(), status }, notices))
+    let observed_generation = Some(subject.generation);
+    let status = if subject.kind == SubjectKind::Iban {
+        serde_json::to_value(IbanStatus { observed_generation, fixed_numbers, conditions })
+    } else {
+        serde_json::to_value(ObjectStatus { observed_generation, conditions })
+    };
+    Some((StatusPatch { subject: subject.clone(), status: status.unwrap_or_default() }, notices))
 }
 
 fn write(subject: &Subject, previous: &InstitutionStatus, status: &InstitutionStatus) -> Vec<Step> {

@@ -5,6 +5,7 @@ use std::fmt;
 use fiorino_crds::{
     Broker, Condition, CreditorInstitution, Iban, PaymentService, ServiceProfile, Station, status::ObjectStatus,
 };
+use jiff::civil::Date;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Resource, ResourceExt as _,
@@ -47,6 +48,8 @@ pub struct Subject {
     pub conditions: Vec<Condition>,
     /// `status.observedGeneration`.
     pub observed_generation: Option<i64>,
+    /// `status.fixedNumbers` of an account.
+    pub fixed_numbers: Vec<Date>,
 }
 
 /// A kind with a status.
@@ -56,6 +59,11 @@ pub trait Kinded: Resource<DynamicType = ()> {
 
     /// Conditions and observed generation as the object has them.
     fn judged(&self) -> (Vec<Condition>, Option<i64>);
+
+    /// Numbers of an account that stay as they are.
+    fn fixed_numbers(&self) -> Vec<Date> {
+        Vec::new()
+    }
 }
 
 // === impl SubjectKind ===
@@ -95,6 +103,7 @@ impl Subject {
             resource_version: object.resource_version().unwrap_or_default(),
             conditions,
             observed_generation,
+            fixed_numbers: object.fixed_numbers(),
         }
     }
 
@@ -138,7 +147,12 @@ impl Kinded for Iban {
     const KIND: SubjectKind = SubjectKind::Iban;
 
     fn judged(&self) -> (Vec<Condition>, Option<i64>) {
-        judged(self)
+        let status = self.status.clone().unwrap_or_default();
+        (status.conditions, status.observed_generation)
+    }
+
+    fn fixed_numbers(&self) -> Vec<Date> {
+        self.status.as_ref().map(|status| status.fixed_numbers.clone()).unwrap_or_default()
     }
 }
 

@@ -137,6 +137,7 @@ fn subject(broken: &InvalidObject) -> Subject {
         resource_version: broken.metadata.resource_version.clone().unwrap_or_default(),
         conditions: Vec::new(),
         observed_generation: None,
+        fixed_numbers: Vec::new(),
     }
 }
 

@@ -48,7 +48,8 @@ impl Context {
         let objects = self.dereferencer.unused().await;
         let mut outcome = Ok(());
         for judged in unused(&objects, &self.rules) {
-            let Some((patch, notices)) = status::object(&judged, self.clock.now()) else { continue };
+            let fixed = judged.subject.fixed_numbers.clone();
+            let Some((patch, notices)) = status::object(&judged, fixed, self.clock.now()) else { continue };
             if let Err(error) = self.executor.patch(patch).await {
                 // The others are told all the same.
                 outcome = Err(error);

@@ -84,6 +84,8 @@ pub struct Term {
 /// What the holder holds: tenant's fence is asked for with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
+    /// `metadata.name` of the Lease.
+    pub name: String,
     /// `metadata.uid` of the Lease: another one in a rebuilt cluster.
     pub uid: String,
     /// How often the holder changed.
@@ -255,9 +257,10 @@ fn won(written: kube::Result<Object>) -> kube::Result<Option<Held>> {
     match written {
         Ok(lease) => {
             let transitions = lease.spec.and_then(|spec| spec.lease_transitions).unwrap_or_default();
-            let ObjectMeta { uid, creation_timestamp, .. } = lease.metadata;
+            let ObjectMeta { name, uid, creation_timestamp, .. } = lease.metadata;
             let created_at = creation_timestamp.map(|created| created.0);
-            Ok(Some(Held { uid: uid.unwrap_or_default(), transitions: transitions.into(), created_at }))
+            let (name, uid) = (name.unwrap_or_default(), uid.unwrap_or_default());
+            Ok(Some(Held { name, uid, transitions: transitions.into(), created_at }))
         }
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(None),
         Err(error) => Err(error),

@@ -102,7 +102,7 @@ impl Turn<'_> {
             }
             // What breaks by one institution says nothing about the others.
             Some(Error::Away(_)) => {}
-            Some(Error::Refused(_) | Error::Deposed(_)) | None => self.outage.over(),
+            Some(Error::Refused(_) | Error::Deposed(_) | Error::Superseded(_)) | None => self.outage.over(),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! One leads; the next takes over; a deposed one stops.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fiorino_crds::condition::{ConditionStatus, ConditionType};
 use fiorino_kit::clock::Clock;
 use fiorino_operator::{Error, runtime::lease::Election};
 use fiorino_test_support::eventually;
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::{coordination::v1::Lease, events::v1::Event};
 use kube::{
     Api,
-    api::{Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -117,5 +117,55 @@ async fn a_deposed_leader_tells_nothing_and_writes_nothing() -> Result<()> {
     .await?;
     assert_eq!(cluster.versions().await?, changed, "what it would tell of tenant is not true");
     assert_eq!(cluster.tenant.stored(&cluster.fiscal_code).map(|it| it.config_seq), stored);
+    cluster.finish(operator).await
+}
+
+/// A cluster that another one followed says so, and neither writes nor asks in a loop.
+#[tokio::test]
+async fn a_cluster_that_was_followed_says_so_and_stops() -> Result<()> {
+    let cluster = Cluster::new().await?;
+    cluster.tenant.world().superseded = true;
+    let operator = cluster.operator()?;
+    cluster.platform().await?;
+    cluster.municipality().await?;
+    eventually(SOON, async || {
+        let distributed = cluster.status().await?.condition(ConditionType::Distributed).cloned();
+        ensure!(distributed.is_some_and(|it| it.message.contains("tenant obeys another cluster")), "not told");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    let told = async |reason: &str| -> Result<String> {
+        let events: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.platform);
+        let of_lease = events.list(&ListParams::default()).await?.into_iter().find(|event| {
+            event.reason.as_deref() == Some(reason)
+                && event.regarding.as_ref().is_some_and(|it| it.kind.as_deref() == Some("Lease"))
+        });
+        of_lease.and_then(|event| event.note).with_context(|| format!("no event {reason}"))
+    };
+    let uid = leases(&cluster).get("fiorino-operator").await?.metadata.uid.unwrap();
+    let note = eventually(SOON, async || told("Superseded").await).await?;
+    assert!(note.contains(&format!("fiorino-tenant fence allow {uid}")), "{note}");
+    // A changed manifest is looked at, and nobody is asked again for it.
+    cluster.institution(&json!({"legalName": "Roccafiorina Terme"})).await?;
+    eventually(SOON, async || {
+        let observed = cluster.status().await?.observed_generation;
+        let generation = cluster.institutions(&cluster.comune).get("roccafiorina").await?.metadata.generation;
+        ensure!(observed == generation, "{observed:?} of {generation:?}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await?;
+    assert_eq!((cluster.tenant.count(Call::Acquire), cluster.tenant.count(Call::Apply)), (1, 0));
+    operator.stop().await?;
+
+    // Somebody allowed it, and the next leader says so.
+    {
+        let mut world = cluster.tenant.world();
+        world.superseded = false;
+        world.allowed_at = "2026-12-01T10:00:00Z".to_owned();
+    }
+    let operator = cluster.operator()?;
+    cluster.reads(ConditionType::Ready, ConditionStatus::True).await?;
+    let note = eventually(SOON, async || told("LeadsAgain").await).await?;
+    assert!(note.contains("2026-12-01T10:00:00Z"), "{note}");
     cluster.finish(operator).await
 }

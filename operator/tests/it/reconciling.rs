@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::{
     cluster::{Cluster, SOON, account, telemetry},
     tenant::Call,
-    world::{IBAN, WRONG_IBAN},
+    world::{IBAN, ODD_IBAN},
 };
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn changes_that_keep_coming_postpone_nothing() -> Result<()> {
 async fn a_new_institution_with_a_wrong_child_is_brought_at_the_first_try() -> Result<()> {
     let cluster = Cluster::new().await?;
     cluster.platform().await?;
-    cluster.apply("Iban", &cluster.comune, "wrong", account(WRONG_IBAN)).await?;
+    cluster.apply("Iban", &cluster.comune, "wrong", account(ODD_IBAN)).await?;
     cluster.municipality().await?;
     let operator = cluster.operator()?;
     let ready = cluster.reads(ConditionType::Ready, ConditionStatus::False).await?;

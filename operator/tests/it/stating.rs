@@ -1,5 +1,6 @@
 //! What a person reads: conditions, stage, who is waited for.
 
+mod accounts;
 mod payable;
 mod scene;
 
@@ -175,6 +176,7 @@ fn tenant_away_makes_ready_unknown_and_keeps_the_facts() {
 #[case(Absence::Silent, "asked again by itself")]
 #[case(Absence::Refused, "the versions of both")]
 #[case(Absence::Deposed, "a later operator")]
+#[case(Absence::Superseded, "run fiorino-tenant fence allow")]
 fn why_tenant_cannot_be_asked_is_told(#[case] absence: Absence, #[case] text: &str) {
     let status = Scene { knowledge: Knowledge::Away(absence), ..Scene::of(&snapshot()) }.status();
     let distributed = status.condition(Distributed).unwrap();

@@ -28,7 +28,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 const ALLOW: &[Allow] = &[
     Allow { method: "/fiorino.config.v1.ConfigApply/AcquireFence", callers: &["operator"] },
@@ -84,6 +85,10 @@ pub(crate) struct World {
     pub(crate) store_id: String,
     /// It takes calls and answers none.
     pub(crate) hangs: bool,
+    /// Another cluster's lease followed this one.
+    pub(crate) superseded: bool,
+    /// When somebody allowed that it leads again.
+    pub(crate) allowed_at: String,
     /// What broke the contract.
     pub(crate) violations: Vec<String>,
     lease: (String, i64),
@@ -118,6 +123,8 @@ impl FakeTenant {
             registered: true,
             store_id: String::new(),
             hangs: false,
+            superseded: false,
+            allowed_at: String::new(),
             violations: Vec::new(),
             lease: (String::new(), -1),
             config_seq: 100,
@@ -255,12 +262,18 @@ impl ConfigApply for FakeTenant {
         if platform != self.platform || lease_uid.is_empty() {
             world.violations.push(format!("fence for {platform:?} with lease {lease_uid:?}"));
         }
+        if world.superseded {
+            let mut details = ErrorDetails::new();
+            details.add_bad_request_violation("lease_uid", "was followed by another cluster's");
+            return Err(Status::with_error_details(Code::FailedPrecondition, "lease_uid: followed", details));
+        }
         if world.lease.0 == lease_uid && lease_transitions < world.lease.1 {
             return Err(Status::failed_precondition("a later holder of the lease was here"));
         }
         world.lease = (lease_uid, lease_transitions);
         world.fence += 1;
-        Ok(Response::new(AcquireFenceResponse { fence: world.fence }))
+        let allowed_at = std::mem::take(&mut world.allowed_at);
+        Ok(Response::new(AcquireFenceResponse { fence: world.fence, allowed_at }))
     }
 
     async fn apply_bundle(
@@ -390,6 +403,7 @@ fn status(stored: &Stored, distribution: DistributionState, registered: bool) ->
             valid_from: number.valid_from,
             iban_tail: number.iban[number.iban.len() - 4..].to_owned(),
             registered,
+            attested_on: number.attestation.map(|attestation| attestation.date).unwrap_or_default(),
         })
     });
     let services = of(ResourceKind::Service).map(|child| {
@@ -430,6 +444,7 @@ fn status(stored: &Stored, distribution: DistributionState, registered: bool) ->
         namespace: stored.namespace.clone(),
         name: stored.name.clone(),
         written_at: stored.written_at.to_string(),
+        ..InstitutionStatus::default()
     }
 }
 

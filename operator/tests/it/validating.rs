@@ -121,11 +121,11 @@ fn a_wrong_institution_is_held_back(#[case] break_it: Break, #[case] reason: Rea
 #[case::iban(
     |it: &mut Snapshot| it.ibans = vec![iban("tesoreria", json!([{"validFrom": "2026-01-01", "iban": WRONG_IBAN}]))],
     SubjectKind::Iban, &["uid-tesoreria"], Reason::InvalidField,
-    "spec.numbers[0].iban: the check digits of the iban do not fit: compare it with the bank's letter: withdraw the entry of 2026-01-01 (withdrawn: true) and add the right number with another validFrom")]
+    "spec.numbers[0].iban: the check digits of the iban do not fit: compare it with the bank's letter: correct the number of 2026-01-01, which was never used")]
 #[case::nothing_left(
     |it: &mut Snapshot| it.ibans = vec![iban("tesoreria", json!([{"validFrom": "2026-01-01", "iban": WRONG_IBAN, "withdrawn": true}]))],
     SubjectKind::Iban, &["uid-tesoreria"], Reason::InvalidField,
-    "spec.numbers: every number is withdrawn and wrong: add the right number with another validFrom")]
+    "spec.numbers: every number is withdrawn and wrong: add an entry with the right number")]
 #[case::account(|it: &mut Snapshot| it.services = vec![service("mensa", json!({"code": "MENSA", "account": "scuola"}))],
     SubjectKind::PaymentService, &["uid-mensa", "uid-roccafiorina/MENSA"], Reason::InvalidReference,
     "spec.account: Iban scuola does not exist in this namespace: create it or name another")]
@@ -215,7 +215,7 @@ fn a_test_code_is_let_through_in_uat_with_a_warning() {
 }
 
 #[test]
-fn a_wrong_number_is_mended_by_withdrawing_it() {
+fn a_wrong_number_that_is_withdrawn_is_as_good_as_gone() {
     let mut snapshot = snapshot();
     let numbers = json!([
         {"validFrom": "2026-01-01", "iban": WRONG_IBAN, "withdrawn": true},
@@ -229,6 +229,58 @@ fn a_wrong_number_is_mended_by_withdrawing_it() {
     let numbers = AccountSpec::decode(&account.spec[..]).unwrap().numbers;
     let shown: Vec<_> = numbers.iter().map(|it| (it.valid_from.as_str(), it.postal, it.withdrawn)).collect();
     assert_eq!(shown, [("2026-01-02", false, true), ("2026-06-01", true, false)]);
+}
+
+/// A tenant that does not know attestations must not take the bytes for read.
+#[test]
+fn an_attestation_reaches_tenant() {
+    let mut snapshot = snapshot();
+    let attestation = json!({"by": "Ragioneria", "date": "2026-05-20", "document": "prot. 12/2026"});
+    let later = json!({"validFrom": "2026-06-01", "iban": POSTAL_IBAN, "attestation": attestation});
+    snapshot.ibans = vec![
+        iban("tesoreria", json!([{"validFrom": "2026-01-01", "iban": IBAN}, later])),
+        iban("scuola", json!([{"validFrom": "2026-01-01", "iban": IBAN}])),
+    ];
+    let validated = judge(&snapshot);
+    let accounts: Vec<_> =
+        bundle(&validated).children.iter().filter(|child| child.kind() == ResourceKind::Account).collect();
+    let features: Vec<_> =
+        accounts.iter().map(|account| (account.name.as_str(), account.required_features.len())).collect();
+    assert_eq!(features, [("tesoreria", 1), ("scuola", 0)]);
+    let numbers = AccountSpec::decode(&accounts[0].spec[..]).unwrap().numbers;
+    assert!(numbers[0].attestation.is_none());
+    let told = numbers[1].attestation.as_ref().unwrap();
+    assert_eq!(
+        (told.by.as_str(), told.date.as_str(), told.document.as_str()),
+        ("Ragioneria", "2026-05-20", "prot. 12/2026")
+    );
+}
+
+/// One cause that several services share is told once, and an account before the services that lack it.
+#[test]
+fn one_cause_is_told_once() {
+    let mut snapshot = snapshot();
+    snapshot.ibans.clear();
+    let message = judge(&snapshot).report.draft().message;
+    let cause = "spec.account: Iban tesoreria does not exist in this namespace: create it or name another";
+    assert_eq!(message.matches(cause).count(), 1, "{message}");
+    let mut report = judge(&world::snapshot()).report;
+    let refused = "account tesoreria is not among the institution's; apply an Iban of that name first";
+    report.judge("uid-roccafiorina/TARI", Reason::RefusedByTenant, refused);
+    report.judge("uid-mensa", Reason::RefusedByTenant, refused);
+    report.judge(
+        "uid-tesoreria",
+        Reason::RefusedByTenant,
+        "the number valid from 2026-01-01 is another one than before",
+    );
+    let message = report.draft().message;
+    assert_eq!(
+        message,
+        format!(
+            "Iban tesoreria: the number valid from 2026-01-01 is another one than before; service TARI, PaymentService mensa: \
+             {refused}"
+        )
+    );
 }
 
 /// The API server counts a rare character as one, the node as two: a name that only just fits is refused here, not by tenant or the node.

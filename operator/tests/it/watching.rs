@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     cluster::{Cluster, SOON, account},
-    world::{IBAN, WRONG_IBAN},
+    world::{IBAN, ODD_IBAN},
 };
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn what_no_institution_uses_is_judged_too() -> Result<()> {
     let cluster = Cluster::new().await?;
     let operator = cluster.operator()?;
     cluster.apply("Iban", &cluster.comune, "tesoreria", account(IBAN)).await?;
-    cluster.apply("Iban", &cluster.comune, "wrong", account(WRONG_IBAN)).await?;
+    cluster.apply("Iban", &cluster.comune, "wrong", account(ODD_IBAN)).await?;
     let service = json!({"code": "MENSA", "amount": {"maximumCents": 900}});
     cluster.apply("PaymentService", &cluster.comune, "mensa", service).await?;
     let station = json!({"id": "91073550427_01", "brokerRef": {"name": "valdarda"}});

@@ -26,6 +26,8 @@ pub(crate) const IBAN: &str = "IT70C0998877665000000104233";
 pub(crate) const POSTAL_IBAN: &str = "IT48Z0760111600001047382910";
 /// As [`IBAN`], with two digits exchanged.
 pub(crate) const WRONG_IBAN: &str = "IT70C0998877665000000104323";
+/// Its check digits are right, but where Italian numbers have a letter it has a digit: what the API server takes.
+pub(crate) const ODD_IBAN: &str = "IT4250998877665000000104233";
 /// The public half of a pair of which nobody knows the other.
 pub(crate) const SEAL_KEY: &str = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742";
 

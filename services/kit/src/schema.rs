@@ -83,7 +83,7 @@ pub async fn version(executor: impl PgExecutor<'_>) -> sqlx::Result<Option<Versi
             Ok(version.zip(compatible_from).map(|(version, compatible_from)| Version { version, compatible_from }))
         }
         Err(error)
-            if error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == UNDEFINED_TABLE) =>
+            if error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == UNDEFINED_TABLE) =>
         {
             Ok(None)
         }

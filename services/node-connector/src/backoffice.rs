@@ -194,15 +194,17 @@ impl Poller {
     #[tracing::instrument(name = "read registry", skip_all, fields(broker = broker.fiscal_code), err(level = "debug"))]
     async fn reading(&self, broker: &Broker) -> Result<bool, Error> {
         let access = self.access(broker)?;
-        let read_at = self.clock.now().to_string();
+        let (read_at, began) = (self.clock.now().to_string(), self.clock.monotonic());
         let associations = self.list::<InstitutionsPage>(&access).await?;
         let ibans = self.list::<IbansPage>(&access).await?;
         tracing::debug!(associations = associations.len(), ibans = ibans.len(), "registry read");
+        let age = self.clock.monotonic().saturating_sub(began);
         let mut request = Request::new(RecordReadbackRequest {
             broker_fiscal_code: broker.fiscal_code.clone(),
             read_at,
             associations,
             ibans,
+            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
         });
         request.set_timeout(RECORD_TIMEOUT);
         let recorded = self.tenant.clone().record_readback(request).await.map_err(Error::Record)?;

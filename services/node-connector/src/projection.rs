@@ -198,7 +198,7 @@ impl View {
     }
 
     /// Another value when anything changed that pagoPA registers for the broker: itself, its stations, the institutions
-    /// associated with them, their accounts.
+    /// associated with them, their accounts, and those of institutions without stations.
     pub fn mark(&self, broker: &str) -> u64 {
         self.marks.get(broker).copied().unwrap_or_default()
     }
@@ -224,6 +224,10 @@ impl View {
             Item::Broker(broker) => BTreeSet::from([broker.fiscal_code.as_str()]),
             Item::Station { broker, .. } => BTreeSet::from([broker.as_str()]),
             Item::Institution { fiscal_code, .. } => of_institution(fiscal_code),
+            // Who has no station of its own, as an institution that receives shares, may be shown by any broker's reading.
+            Item::Account { institution, .. } if self.institutions.get(institution).is_some_and(HashSet::is_empty) => {
+                self.brokers.keys().map(String::as_str).collect()
+            }
             Item::Account { institution, .. } => of_institution(institution),
         }
     }
@@ -327,6 +331,28 @@ mod tests {
         assert_eq!(view(&before).mark(BROKER) != view(&after).mark(BROKER), concerns);
         // What is gone concerns it as well.
         assert_ne!(view(&before).mark(BROKER), view(&before[..3]).mark(BROKER));
+    }
+
+    #[test]
+    fn an_account_without_station_concerns_every_broker() {
+        let broker = |code: &str| {
+            resource(ResourceKind::Broker, &BrokerSpec { fiscal_code: code.into(), ..BrokerSpec::default() })
+        };
+        let province = InstitutionSpec {
+            fiscal_code: "66666666666".into(),
+            phase: LifecyclePhase::Live.into(),
+            ..InstitutionSpec::default()
+        };
+        let before = [
+            broker(BROKER),
+            broker("99999999999"),
+            resource(ResourceKind::Institution, &province),
+            account("66666666666", "tefa"),
+        ];
+        let after = [before[0].clone(), before[1].clone(), before[2].clone(), account("66666666666", "another")];
+        for code in [BROKER, "99999999999"] {
+            assert_ne!(view(&before).mark(code), view(&after).mark(code), "{code}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// Features of resources that this version understands: which number an account has is asked of tenant, whatever its spec says.
-const CAPABILITIES: &[&str] = &["postal-account"];
+const CAPABILITIES: &[&str] = &["attestation", "postal-account"];
 
 /// How long the start waits for the database: without it verify and get are answered all the same.
 const SCHEMA_PATIENCE: Duration = Duration::from_secs(5);

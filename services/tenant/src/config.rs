@@ -10,7 +10,7 @@ use fiorino_kit::{
 
 /// The tenant service of Fiorino: institutions' configuration, debt positions, payments
 #[derive(Debug, Clone, Parser)]
-#[command(name = "fiorino-tenant", version)]
+#[command(name = "fiorino-tenant", version, after_help = "Also: fiorino-tenant fence allow --help")]
 pub struct Options {
     /// Address of gRPC, reached by the mesh only
     #[arg(long, env = "FIORINO_LISTEN", default_value = "127.0.0.1:7000", value_name = "ADDRESS")]

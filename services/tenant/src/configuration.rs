@@ -14,6 +14,7 @@
 mod apply;
 mod bundle;
 mod distribution;
+mod fence;
 pub mod fuzz;
 mod head;
 mod node;
@@ -31,8 +32,10 @@ mod watermark;
 mod write;
 
 pub use apply::Apply;
-pub(crate) use head::{Head, check_fence};
-pub use node::mark_node_connected;
+pub(crate) use fence::check as check_fence;
+pub use fence::{Allowed, allow_lease};
+pub(crate) use head::Head;
+pub use node::{mark_node_connected, mark_status_changed};
 pub use read::Read;
 pub use readback::{Readback, removed};
 pub use stream::Stream;

@@ -8,6 +8,7 @@
 //!
 //! [`Service`] puts the parts together; `main.rs` runs one.
 
+pub mod admin;
 pub mod cases;
 pub mod config;
 pub mod configuration;

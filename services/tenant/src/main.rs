@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use fiorino_kit::process;
-use fiorino_tenant::{MIGRATIONS, restore, service};
+use fiorino_tenant::{MIGRATIONS, admin, restore, service};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|command| command == "restore-check") {
         return Box::pin(restore::check::main()).await;
+    }
+    if admin::is_asked() {
+        return admin::run().await;
     }
     Box::pin(process::run_on_schema("tenant", &MIGRATIONS, service::CONDITIONS, service::run)).await
 }

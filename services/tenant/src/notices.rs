@@ -8,6 +8,7 @@ mod aftermath;
 mod display;
 mod judge;
 mod read;
+mod used;
 
 use fiorino_kit::{clock::Clock, fault, rpc, store};
 use fiorino_proto::notices::v1::{
@@ -25,6 +26,7 @@ use self::{
     aftermath::{Aftermath, Note},
     judge::judge,
     read::{Found, Wanted},
+    used::Used,
 };
 use crate::{Error, Result, cases};
 
@@ -38,6 +40,7 @@ pub struct Notices {
     environment: String,
     clock: Clock,
     aftermath: Aftermath,
+    used: Used,
     answers: Counter<u64>,
 }
 
@@ -63,7 +66,7 @@ impl Notices {
             .with_description("Notices that were verified or activated, by operation and answer")
             .build();
         let aftermath = Aftermath::start(pool.clone(), clock.clone());
-        Self { pool, environment, clock, aftermath, answers }
+        Self { pool, environment, clock, aftermath, used: Used::default(), answers }
     }
 
     async fn verify(&self, notices: &[NoticeRef]) -> Result<Vec<VerifyReply>> {
@@ -99,6 +102,7 @@ impl Notices {
         let answers: Vec<_> =
             request.activations.iter().zip(&found).map(|(asked, found)| activate::answer(asked, found, now)).collect();
         let records: Vec<_> = answers.iter().filter_map(|answer| answer.record.as_ref()).collect();
+        let marked = self.used.mark(&mut tx, &self.environment, &records).await?;
         activate::record(&mut tx, &records, now, actor).await?;
         let without_account =
             answers.iter().zip(&found).filter(|(answer, _)| answer.refusal() == Some(Refusal::NoAccount));
@@ -106,6 +110,8 @@ impl Notices {
         cases::open(&mut tx, &found_cases).await?;
         tx.commit().await?;
         fault::point("activations-committed");
+        marked.news.iter().for_each(|institution| self.aftermath.note(Note::NumberUsed(*institution)));
+        self.used.remember(marked);
         self.note_connected(&found);
         for answer in &answers {
             self.count("activate", answer.record.is_some(), answer.refusal());

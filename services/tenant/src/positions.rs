@@ -8,6 +8,7 @@ mod draft;
 pub(crate) mod facts;
 pub mod fuzz;
 pub(crate) mod given;
+mod opening;
 mod plan;
 mod read;
 mod references;

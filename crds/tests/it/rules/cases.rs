@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, association, merge, number, spec, station, template};
+use super::{Case, association, ibans, merge, spec, station, template};
 
 pub(super) fn cases() -> Vec<Case> {
-    [identities(), institution_states(), association_states(), others(), iban_changes()].into_iter().flatten().collect()
+    [identities(), institution_states(), association_states(), others(), ibans::entries(), ibans::marks()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn identities() -> Vec<Case> {
@@ -249,40 +252,6 @@ fn others() -> Vec<Case> {
             "a payment has 5 transfers at most: with 5 beneficiaries nothing may be left for the institution",
             vec![spec(json!({"beneficiaries": five(1999)}))],
             vec![spec(json!({"beneficiaries": five(2000)}))],
-        ),
-    ]
-}
-
-fn iban_changes() -> Vec<Case> {
-    let first = number("2026-01-01", "IT70C0998877665000000104233");
-    let second = number("2026-07-01", "IT48Z0760111600001047382910");
-    let withdrawn = json!({"validFrom": "2026-01-01", "iban": "IT70C0998877665000000104233", "withdrawn": true});
-    let numbers = |list: Value| spec(json!({ "numbers": list }));
-    let message =
-        "numbers are never removed, edited or taken back: withdraw the entry and add another with its own validFrom";
-    vec![
-        Case::change(
-            "Iban",
-            message,
-            numbers(json!([first, second])),
-            vec![
-                numbers(json!([first])),
-                numbers(json!([second])),
-                numbers(json!([number("2026-01-01", "IT48Z0760111600001047382910"), second])),
-                numbers(json!([number("2026-01-02", "IT70C0998877665000000104233"), second])),
-            ],
-            vec![
-                numbers(json!([withdrawn, second])),
-                numbers(json!([first, second, number("2027-01-01", "IT70C0998877665000000104233")])),
-                spec(json!({"holder": "Tesoreria comunale"})),
-            ],
-        ),
-        Case::change(
-            "Iban",
-            message,
-            numbers(json!([withdrawn])),
-            vec![numbers(json!([first]))],
-            vec![numbers(json!([withdrawn, second]))],
         ),
     ]
 }

@@ -8,7 +8,7 @@ use fiorino_crds::{
     institution::RoleKind,
 };
 use fiorino_proto::config::v1::{
-    DistributionState, InstitutionStatus as Known, ServiceDistribution, StationRegistration,
+    AccountRegistration, DistributionState, InstitutionStatus as Known, ServiceDistribution, StationRegistration,
 };
 use jiff::civil::Date;
 
@@ -126,40 +126,66 @@ fn instead(secondary: &[&StationRegistration]) -> String {
     format!("; pagoPA shows station {}: set its state to Issuing, and AcceptingOnly on the other", shown.join(", "))
 }
 
-/// Whether pagoPA shows a number of some account that is in force.
+/// Whether pagoPA shows a number of some account that is in force, or somebody vouches for it.
 pub(super) fn any_account(known: &Known, today: Date) -> bool {
-    known.accounts.iter().any(|number| number.registered && in_force(&number.valid_from, today))
+    known.accounts.iter().any(|number| counts(number) && in_force(&number.valid_from, today))
 }
 
 fn in_force(valid_from: &str, today: Date) -> bool {
     valid_from.parse::<Date>().is_ok_and(|from| from <= today)
 }
 
-/// An account is registered when pagoPA shows a number of it that is in force; a later number may still wait.
+fn counts(number: &AccountRegistration) -> bool {
+    number.registered || !number.attested_on.is_empty()
+}
+
+/// An account is registered when pagoPA shows a number of it that is in force, or somebody vouches for it; a later number may still wait.
 pub(super) fn accounts(known: &Known, today: Date) -> Draft {
     let kind = ConditionType::AccountsRegistered;
+    if !known.accounts_without_number.is_empty() {
+        let names = known.accounts_without_number.join(", ");
+        return Draft::no(kind, Reason::NoAccount, format!("every number of Iban {names} is withdrawn: add an entry"));
+    }
     if known.accounts.is_empty() {
         return Draft::no(kind, Reason::NoAccount, "the institution has no account with a number: create an Iban");
     }
-    if known.readback_at.is_empty() {
-        return never_read(kind);
-    }
     let mut by_account: BTreeMap<&str, bool> = BTreeMap::new();
-    let mut missing = Vec::new();
+    let (mut missing, mut attested) = (Vec::new(), Vec::new());
     for number in &known.accounts {
-        *by_account.entry(&number.account).or_default() |= number.registered && in_force(&number.valid_from, today);
-        if !number.registered {
-            missing.push(format!("{} ...{} (from {})", number.account, number.iban_tail, number.valid_from));
+        *by_account.entry(&number.account).or_default() |= counts(number) && in_force(&number.valid_from, today);
+        let named = format!("{} ...{} (from {}", number.account, number.iban_tail, number.valid_from);
+        if !number.registered && counts(number) {
+            attested.push(format!("{named}, attested on {})", number.attested_on));
+        } else if !number.registered {
+            missing.push(format!("{named})"));
         }
+    }
+    // Who has no station may be shown by the reading of somebody else's broker.
+    let unread = known.readback_at.is_empty() && known.accounts.iter().all(|number| !number.registered);
+    if unread && !missing.is_empty() {
+        if !known.stations.is_empty() {
+            return never_read(kind);
+        }
+        let text = format!(
+            "no reading of pagoPA's registry shows this institution: vouch for its numbers (spec.numbers[].attestation): {}",
+            missing.join(", ")
+        );
+        return Draft::unknown(kind, Reason::NeverRead, text);
     }
     let waits = format!("pagoPA does not show as enabled: {}", missing.join(", "));
     if by_account.values().all(|registered| *registered) {
-        let text = if missing.is_empty() {
-            "pagoPA shows every account number".to_owned()
-        } else {
-            format!("every account has a number; {waits}")
-        };
-        return Draft::yes(kind, Reason::Registered, text);
+        let mut texts = Vec::new();
+        if !attested.is_empty() {
+            texts.push(format!("not shown by pagoPA, but vouched for: {}", attested.join(", ")));
+        }
+        if !missing.is_empty() {
+            texts.push(format!("every account has a number; {waits}"));
+        }
+        if texts.is_empty() {
+            texts.push("pagoPA shows every account number".to_owned());
+        }
+        let reason = if attested.is_empty() { Reason::Registered } else { Reason::Attested };
+        return Draft::yes(kind, reason, texts.join("; "));
     }
     if missing.is_empty() {
         return Draft::no(kind, Reason::NotRegistered, "no number of an account is in force yet");

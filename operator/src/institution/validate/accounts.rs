@@ -13,6 +13,8 @@ use crate::institution::{bundle::Origin, dereference::Snapshot, subject::Subject
 
 /// What a reader of an account must know when it names another one for postal slips.
 const POSTAL_ACCOUNT: &str = "postal-account";
+/// What tenant must know to count attested numbers: one that does not must not take the bytes for read.
+const ATTESTATION: &str = "attestation";
 
 pub(super) fn accounts(snapshot: &Snapshot, report: &mut Report, children: &mut Children) {
     for iban in &snapshot.ibans {
@@ -24,6 +26,9 @@ pub(super) fn accounts(snapshot: &Snapshot, report: &mut Report, children: &mut 
                 let mut resource = Origin::of(iban).resource(ResourceKind::Account, &spec, owner);
                 if !spec.postal_account.is_empty() {
                     resource.required_features.push(POSTAL_ACCOUNT.to_owned());
+                }
+                if spec.numbers.iter().any(|number| number.attestation.is_some()) {
+                    resource.required_features.push(ATTESTATION.to_owned());
                 }
                 children.resources.push(resource);
             }
@@ -38,16 +43,14 @@ pub(super) fn account(iban: &Iban, judged: &mut Judged) -> Option<AccountSpec> {
     for (index, entry) in iban.spec.numbers.iter().enumerate() {
         match Number::parse(&entry.iban) {
             Ok(number) => numbers.push(account_number(entry, &number)),
-            // It can be neither removed nor corrected: withdrawn it is as good as gone.
+            // Withdrawn it is as good as gone.
             Err(_) if entry.withdrawn => {}
+            // It never reached tenant, so that nobody can have paid to it: the API server lets it be edited.
             Err(error) => judged.error(&Complaint {
                 reason: Reason::InvalidField,
                 field: format!("spec.numbers[{index}].iban"),
                 problem: error.to_string(),
-                remedy: format!(
-                    "withdraw the entry of {} (withdrawn: true) and add the right number with another validFrom",
-                    entry.valid_from
-                ),
+                remedy: format!("correct the number of {}, which was never used", entry.valid_from),
             }),
         }
     }
@@ -56,7 +59,7 @@ pub(super) fn account(iban: &Iban, judged: &mut Judged) -> Option<AccountSpec> {
             reason: Reason::InvalidField,
             field: "spec.numbers".to_owned(),
             problem: "every number is withdrawn and wrong".to_owned(),
-            remedy: "add the right number with another validFrom".to_owned(),
+            remedy: "add an entry with the right number".to_owned(),
         });
     }
     numbers.sort_by(|left, right| left.valid_from.cmp(&right.valid_from));
@@ -99,5 +102,10 @@ fn account_number(entry: &AccountNumber, number: &Number) -> proto::AccountNumbe
         iban: number.expose().to_owned(),
         postal: number.is_postal(),
         withdrawn: entry.withdrawn,
+        attestation: entry.attestation.as_ref().map(|it| proto::Attestation {
+            by: it.by.clone(),
+            date: it.date.to_string(),
+            document: it.document.clone(),
+        }),
     }
 }

@@ -1,6 +1,6 @@
 //! What is wrong, where, and how to mend it.
 
-use fiorino_crds::{ConditionType, ObjectStatus, Reason};
+use fiorino_crds::{ConditionType, IbanStatus, Reason};
 use serde_json::Value;
 
 use crate::{
@@ -49,7 +49,17 @@ pub struct Told {
 pub struct Report {
     judged: Vec<Judged>,
     /// Of its children and of what it refers to.
-    aggregated: Vec<Told>,
+    aggregated: Vec<Around>,
+}
+
+/// Something around an institution that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Around {
+    /// Whose fault it is: an object, or a service that a profile brings.
+    of: String,
+    told: Told,
+    /// An account is told of before the services that lack it.
+    is_account: bool,
 }
 
 // === impl Complaint ===
@@ -109,7 +119,12 @@ impl Report {
 
     /// Something around the institution is wrong; the rest goes on.
     pub fn aggregate(&mut self, complaint: &Complaint) {
-        self.aggregated.push(complaint.told());
+        self.around(String::new(), false, complaint.told());
+    }
+
+    /// A service that a profile brings is wrong; the rest goes on.
+    pub fn service(&mut self, code: &str, complaint: &Complaint) {
+        self.around(format!("service {code}"), false, complaint.told());
     }
 
     /// Another object was judged: the institution tells of its errors too.
@@ -117,21 +132,26 @@ impl Report {
         let of_platform =
             matches!(judged.subject.kind, SubjectKind::Station | SubjectKind::Broker | SubjectKind::ServiceProfile);
         let reason = if of_platform { Reason::InvalidReference } else { Reason::InvalidChild };
-        let told = |error: &Told| Told { reason, text: format!("{}: {}", judged.subject, error.text) };
-        self.aggregated.extend(judged.errors.iter().map(told));
+        for error in &judged.errors {
+            self.around_object(&judged.subject, Told { reason, text: error.text.clone() });
+        }
         self.judged.push(judged);
     }
 
     /// Tenant's verdict on one of the objects; a service that a profile brings is the institution's.
     pub fn judge(&mut self, uid: &str, reason: Reason, words: &str) {
         let told = Told { reason, text: words.to_owned() };
+        let around = Told { reason: Reason::InvalidChild, ..told.clone() };
         match self.judged.iter_mut().skip(1).find(|judged| judged.subject.uid == uid) {
             Some(judged) => {
-                let text = format!("{}: {words}", judged.subject);
                 judged.errors.push(told);
-                self.aggregated.push(Told { reason: Reason::InvalidChild, text });
+                let subject = judged.subject.clone();
+                self.around_object(&subject, around);
             }
-            None => self.aggregated.push(Told { reason: Reason::InvalidChild, ..told }),
+            None => {
+                let brought = uid.strip_prefix(&self.judged[0].subject.uid).and_then(|rest| rest.strip_prefix('/'));
+                self.around(brought.map(|code| format!("service {code}")).unwrap_or_default(), false, around);
+            }
         }
     }
 
@@ -139,10 +159,12 @@ impl Report {
     pub fn refresh(&mut self, written: impl Fn(&Subject) -> Option<Value>) {
         for judged in self.judged.iter_mut().skip(1) {
             let status =
-                written(&judged.subject).and_then(|status| serde_json::from_value::<ObjectStatus>(status).ok());
+                // An account's status is that of any object and more.
+                written(&judged.subject).and_then(|status| serde_json::from_value::<IbanStatus>(status).ok());
             if let Some(status) = status {
                 judged.subject.conditions = status.conditions;
                 judged.subject.observed_generation = status.observed_generation;
+                judged.subject.fixed_numbers = status.fixed_numbers;
             }
         }
     }
@@ -162,11 +184,33 @@ impl Report {
         &self.judged[1..]
     }
 
-    /// The institution's condition `Validated`: its own errors first, then those around it.
+    /// The institution's condition `Validated`: its own errors first, then those around it, causes before what follows from them, and
+    /// what several have in common once.
     pub fn draft(&self) -> Draft {
         let own = &self.judged[0];
-        let errors: Vec<Told> = own.errors.iter().chain(&self.aggregated).cloned().collect();
+        let mut grouped: Vec<(&Told, bool, Vec<&str>)> = Vec::new();
+        for Around { of, told, is_account } in &self.aggregated {
+            match grouped.iter_mut().find(|(known, ..)| known.text == told.text) {
+                Some((.., whose)) => whose.push(of),
+                None => grouped.push((told, *is_account, vec![of.as_str()])),
+            }
+        }
+        grouped.sort_by_key(|(_, is_account, _)| !is_account);
+        let around = grouped.into_iter().map(|(told, _, whose)| {
+            let whose = whose.join(", ");
+            let text = if whose.is_empty() { told.text.clone() } else { format!("{whose}: {}", told.text) };
+            Told { reason: told.reason, text }
+        });
+        let errors: Vec<Told> = own.errors.iter().cloned().chain(around).collect();
         draft(&errors, &own.warnings)
+    }
+
+    fn around_object(&mut self, subject: &Subject, told: Told) {
+        self.around(subject.to_string(), subject.kind == SubjectKind::Iban, told);
+    }
+
+    fn around(&mut self, of: String, is_account: bool, told: Told) {
+        self.aggregated.push(Around { of, told, is_account });
     }
 }
 

@@ -127,10 +127,7 @@ fn add(
     let spec = spec(service, snapshot, rules, &mut complaints);
     let Some(own) = service.own else {
         for complaint in &complaints {
-            report.aggregate(&Complaint {
-                field: format!("service {}: {}", service.code, complaint.field),
-                ..complaint.clone()
-            });
+            report.service(&service.code, complaint);
         }
         match spec {
             Some(spec) => {

@@ -23,7 +23,7 @@ use super::installed::Installed;
 use crate::{
     cluster::{Cluster, SOON, account},
     tenant::Call,
-    world::WRONG_IBAN,
+    world::ODD_IBAN,
 };
 
 /// A verb and a resource: `patch creditorinstitutions/status.fiorino.dev`.
@@ -69,7 +69,7 @@ async fn onboarding(cluster: &Cluster, installed: &Installed<'_>) -> Result<()> 
     cluster.platform().await?;
     cluster.municipality().await?;
     cluster.reads(ConditionType::Ready, ConditionStatus::True).await?;
-    cluster.apply("Iban", &cluster.comune, "wrong", account(WRONG_IBAN)).await?;
+    cluster.apply("Iban", &cluster.comune, "wrong", account(ODD_IBAN)).await?;
     cluster.reads(ConditionType::Validated, ConditionStatus::False).await?;
     cluster.delete("Iban", "wrong").await?;
     cluster.reads(ConditionType::Ready, ConditionStatus::True).await?;

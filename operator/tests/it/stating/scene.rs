@@ -59,6 +59,7 @@ pub(super) fn known() -> Known {
         namespace: "comune".to_owned(),
         name: "roccafiorina".to_owned(),
         written_at: "2026-11-20T09:00:00Z".to_owned(),
+        ..Known::default()
     }
 }
 
@@ -89,6 +90,7 @@ pub(super) fn registered(account: &str, valid_from: &str, registered: bool) -> A
         valid_from: valid_from.to_owned(),
         iban_tail: "4233".to_owned(),
         registered,
+        attested_on: String::new(),
     }
 }
 

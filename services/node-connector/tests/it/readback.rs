@@ -101,6 +101,16 @@ async fn a_whole_registry_is_told_at_once() {
     assert_eq!(pages, institutions.chain([("ibans", 0, "primary")]).collect::<Vec<_>>());
 }
 
+/// Whatever the calendar of this machine says, tenant is told how long ago the reading began.
+#[tokio::test]
+async fn a_reading_says_how_long_it_took() {
+    let takes = Duration::from_millis(150);
+    let reading = Reading::start(|_, registry| registry.takes = takes).await;
+    let told = &reading.told(1).await[0];
+    let age = Duration::from_millis(told.age_ms);
+    assert!(age >= takes * 2 && age < SOON, "two listings took {age:?}");
+}
+
 #[tokio::test]
 async fn the_secondary_key_is_used_when_the_primary_is_refused() {
     let reading = Reading::start(|_, registry| registry.keys = vec!["secondary".to_owned()]).await;

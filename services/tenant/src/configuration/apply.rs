@@ -17,9 +17,10 @@ use tracing::Instrument as _;
 
 use super::{
     bundle::{Bundle, Item, check_addressee},
-    head::{self, Head},
+    fence::{self, Issued},
+    head::Head,
     plan::{self, Plan},
-    readback::{self, Whose},
+    readback,
     wake::Wake,
     watch,
     write::{self, Failure, Order},
@@ -58,16 +59,16 @@ impl Apply {
         Self { context, wake, expected_services, token }
     }
 
-    async fn acquire_fence(&self, request: &AcquireFenceRequest) -> Result<i64> {
+    async fn acquire_fence(&self, request: &AcquireFenceRequest) -> Result<Issued> {
         self.check_platform(&request.platform)?;
         if request.lease_uid.is_empty() {
             return Err(Error::invalid("lease_uid", "must be set"));
         }
         key("lease_uid", &request.lease_uid)?;
         let (_turn, mut tx, _) = Head::begin(&self.context).await?;
-        let fence = head::acquire_fence(&mut tx, request).await?;
+        let issued = fence::acquire(&mut tx, request).await?;
         tx.commit().await?;
-        Ok(fence)
+        Ok(issued)
     }
 
     async fn apply_bundle(&self, request: ApplyBundleRequest, actor: &str) -> Result<ApplyBundleResponse> {
@@ -82,8 +83,9 @@ impl Apply {
     async fn apply(&self, bundle: &Bundle, fence: i64, actor: &str) -> Result<Applied> {
         let Context { platform, environment, clock, .. } = &self.context;
         let (_turn, mut tx, head) = Head::begin(&self.context).await?;
-        head::check_fence(&mut tx, platform, fence).await?;
-        let current = write::current(&mut tx, bundle, *environment).instrument(store::span("read bundle")).await?;
+        fence::check(&mut tx, platform, fence).await?;
+        let current =
+            write::current(&mut tx, bundle, *environment, clock.today()).instrument(store::span("read bundle")).await?;
         let plan = Plan::new(bundle, &current);
         let holder = current.holder.as_ref();
         let applied =
@@ -101,7 +103,7 @@ impl Apply {
             Err(Failure::Conflict { uid }) => return Ok(Applied::Conflict { uid }),
             Err(Failure::Store(source)) => return Err(source.into()),
         };
-        readback::derive(&mut tx, Whose::Institution(institution_id), clock).await?;
+        readback::derive(&mut tx, &[institution_id], clock).await?;
         if holder.is_some_and(|holder| !holder.managed) {
             cases::resolve(&mut tx, institution_id, CaseKind::InstitutionUnmanaged, bundle.fiscal_code()).await?;
         }
@@ -172,7 +174,7 @@ impl Apply {
         let MarkUnmanagedRequest { fence, platform, environment, fiscal_code, uid } = request;
         check_addressee(platform, environment, &self.context.platform, self.context.environment)?;
         let (_turn, mut tx, head) = Head::begin(&self.context).await?;
-        head::check_fence(&mut tx, platform, *fence).await?;
+        fence::check(&mut tx, platform, *fence).await?;
         let head = Head { status_seq: head.status_seq + 1, ..head };
         let institution_id: Option<i32> = sqlx::query_scalar(
             "update institution set managed = false, status_seq = $1
@@ -239,9 +241,21 @@ impl ConfigApply for Apply {
         request: Request<AcquireFenceRequest>,
     ) -> Result<Response<AcquireFenceResponse>, Status> {
         let actor = rpc::actor(&request);
-        let fence = self.acquire_fence(request.get_ref()).await?;
-        tracing::info!(actor, fence, "fence issued");
-        Ok(Response::new(AcquireFenceResponse { fence }))
+        let Issued { fence, allowed_at } = self.acquire_fence(request.get_ref()).await?;
+        let allowed_at = allowed_at.map(|at| at.to_string()).unwrap_or_default();
+        if allowed_at.is_empty() {
+            tracing::info!(actor, fence, "fence issued");
+        } else {
+            let lease = &request.get_ref().lease_uid;
+            tracing::warn!(
+                actor,
+                fence,
+                lease,
+                allowed_at,
+                "a lease that another one followed leads again, as was allowed"
+            );
+        }
+        Ok(Response::new(AcquireFenceResponse { fence, allowed_at }))
     }
 
     async fn apply_bundle(

@@ -1,15 +1,11 @@
-//! The one row that orders every change, and the fences that say who may make one.
+//! The one row that orders every change.
 
 use fiorino_kit::store;
-use fiorino_proto::config::v1::AcquireFenceRequest;
 use sqlx::{FromRow, PgConnection, Postgres, Transaction};
 use tokio::sync::MutexGuard;
 use uuid::Uuid;
 
-use crate::{
-    context::Context,
-    error::{Error, Result},
-};
+use crate::context::Context;
 
 /// Where the store is.
 #[derive(Debug, Clone, Copy, FromRow)]
@@ -54,50 +50,5 @@ impl Head {
             .execute(conn)
             .await?;
         Ok(())
-    }
-}
-
-/// Issues a fence higher than any before. The head is held.
-pub(super) async fn acquire_fence(conn: &mut PgConnection, request: &AcquireFenceRequest) -> Result<i64> {
-    let AcquireFenceRequest { lease_uid, lease_transitions, platform } = request;
-    let latest: Option<i64> =
-        sqlx::query_scalar("select lease_transitions from fence where platform = $1 and lease_uid = $2")
-            .bind(platform)
-            .bind(lease_uid)
-            .fetch_optional(&mut *conn)
-            .await?;
-    if let Some(latest) = latest.filter(|latest| lease_transitions < latest) {
-        let message = format!("the lease was taken over: transition {latest} is known, this is {lease_transitions}");
-        return Err(Error::precondition("lease_transitions", message));
-    }
-    let fence =
-        sqlx::query_scalar("update config_head set fence = fence + 1 returning fence").fetch_one(&mut *conn).await?;
-    sqlx::query(
-        "insert into fence (platform, fence, lease_uid, lease_transitions) values ($1, $2, $3, $4)
-         on conflict (platform) do update
-         set fence = excluded.fence, lease_uid = excluded.lease_uid, lease_transitions = excluded.lease_transitions,
-             acquired_at = now()",
-    )
-    .bind(platform)
-    .bind(fence)
-    .bind(lease_uid)
-    .bind(lease_transitions)
-    .execute(conn)
-    .await?;
-    Ok(fence)
-}
-
-/// Refuses every fence but the platform's latest. The head is held.
-pub(crate) async fn check_fence(conn: &mut PgConnection, platform: &str, fence: i64) -> Result<()> {
-    let latest: Option<i64> =
-        sqlx::query_scalar("select fence from fence where platform = $1").bind(platform).fetch_optional(conn).await?;
-    match latest {
-        Some(latest) if fence == latest => Ok(()),
-        Some(latest) if fence < latest => {
-            let message = format!("deposed: fence {latest} was issued after {fence}; stop writing");
-            Err(Error::precondition("fence", message))
-        }
-        // A store that was restored or replaced: its fences begin again.
-        _ => Err(Error::precondition("fence", format!("fence {fence} was never issued here; acquire one"))),
     }
 }

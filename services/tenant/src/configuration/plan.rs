@@ -7,7 +7,10 @@ use jiff::civil::Date;
 
 use super::{
     bundle::{Bundle, Item},
-    rules::{self, Known},
+    rules::{
+        self, Known,
+        numbers::{Circumstances, Held},
+    },
     spec::Spec,
 };
 
@@ -21,8 +24,12 @@ pub(super) struct Current {
     /// Brokers and stations that the bundle refers to and that were applied before.
     pub(super) brokers: HashSet<String>,
     pub(super) stations: HashSet<String>,
-    /// Numbers of the institution's accounts, by account and first day.
-    pub(super) numbers: HashMap<(String, Date), String>,
+    /// Numbers of the institution's accounts, by account.
+    pub(super) numbers: HashMap<String, Vec<Held>>,
+    /// pagoPA's registry is read for the institution.
+    pub(super) read_back: bool,
+    /// The legal date.
+    pub(super) today: Date,
     /// Host names that the bundle wants and another institution with a manifest has, by name.
     pub(super) hostnames_of_others: BTreeMap<String, HostnameHolder>,
 }
@@ -130,17 +137,22 @@ impl Row {
     }
 }
 
+// === impl Current ===
+
+impl Current {
+    /// The stored numbers of an account.
+    pub(super) fn held(&self, account: &str) -> &[Held] {
+        self.numbers.get(account).map_or(&[], Vec::as_slice)
+    }
+}
+
 // === impl Plan ===
 
 impl<'a> Plan<'a> {
     /// Compares.
     pub(super) fn new(bundle: &'a Bundle, current: &Current) -> Self {
-        let known = Known {
-            brokers: current.brokers.clone(),
-            stations: current.stations.clone(),
-            accounts: HashSet::new(),
-            numbers: current.numbers.clone(),
-        };
+        let known =
+            Known { brokers: current.brokers.clone(), stations: current.stations.clone(), accounts: HashSet::new() };
         let mut planner = Planner { bundle, current, known, verdicts: HashMap::new() };
         planner.judge_all();
         planner.plan()
@@ -184,12 +196,23 @@ impl<'a> Planner<'a, '_> {
                 "needs the feature {feature}, which this tenant lacks; update tenant first"
             ));
         }
+        let row = self.current.rows.get(&item.resource.uid);
+        if let Some(row) = row.filter(|row| is_stale(item, row)) {
+            return Verdict::Stale(format!(
+                "generation {} is older than {}, which is applied; annotate the object with fiorino.dev/adopt if it was \
+                 restored and shall hold",
+                item.resource.generation, row.generation
+            ));
+        }
         let rules = match &item.spec {
             Spec::Station(station) if !self.known.brokers.contains(station.broker.as_str()) => {
                 Err(format!("broker {} is not known; apply the Broker first", station.broker))
             }
             Spec::Broker(_) | Spec::Station(_) => Ok(()),
-            Spec::Account(account) => rules::account(account, &self.known),
+            Spec::Account(account) => {
+                let Current { today, read_back, .. } = *self.current;
+                rules::numbers::check(account, self.current.held(&account.name), Circumstances { today, read_back })
+            }
             Spec::Institution(institution) => rules::institution(institution, &self.known),
             Spec::Service(service) => rules::service(service, &self.known),
         };
@@ -201,16 +224,8 @@ impl<'a> Planner<'a, '_> {
         {
             return Verdict::Conflict(holder.refusal(hostname));
         }
-        let Some(row) = self.current.rows.get(&item.resource.uid) else { return Verdict::Write };
-        let (sent, stored) = (item.resource.generation, row.generation);
-        let adopts = item.resource.adopt && !row.adopted;
-        if sent < stored && !adopts {
-            return Verdict::Stale(format!(
-                "generation {sent} is older than {stored}, which is applied; annotate the object with \
-                 fiorino.dev/adopt if it was restored and shall hold"
-            ));
-        }
-        let lower = sent < stored;
+        let Some(row) = row else { return Verdict::Write };
+        let lower = item.resource.generation < row.generation;
         let same = row.hash == item.resource.hash[..] && row.required_features == item.resource.required_features;
         if same && !row.removed && !lower { Verdict::Unchanged } else { Verdict::Write }
     }
@@ -317,6 +332,11 @@ impl<'a> Planner<'a, '_> {
         let items = self.bundle.items().filter(unchanged).filter(|item| !item.resource.adopt);
         items.map(|item| item.resource.uid.clone()).filter(|uid| adopted(uid)).collect()
     }
+}
+
+/// A lower generation, unless the annotation takes it once.
+fn is_stale(item: &Item, row: &Row) -> bool {
+    item.resource.generation < row.generation && !(item.resource.adopt && !row.adopted)
 }
 
 /// The same object made anew, or an annotated one beside it, takes the identity of the row; another object does not.

@@ -25,21 +25,12 @@ pub struct Readback {
     wake: Wake,
 }
 
-/// Whose registration is looked at again.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Whose<'a> {
-    Institution(i32),
-    /// Every institution with a station of this broker.
-    Broker(&'a str),
-}
-
-/// Compares manifest and reading, and keeps the result; returns the institutions for which it changed. The head is held.
-pub(super) async fn derive(conn: &mut PgConnection, whose: Whose<'_>, clock: &Clock) -> sqlx::Result<Vec<i32>> {
+/// Compares manifest and reading of these institutions, and keeps the result; returns those for which it changed. The head is held.
+pub(super) async fn derive(conn: &mut PgConnection, ids: &[i32], clock: &Clock) -> sqlx::Result<Vec<i32>> {
     let derive = async {
-        let ids = derive::institutions(conn, whose).await?;
-        let mut changed = derive::associations(conn, &ids).await?;
-        changed.extend(derive::numbers(conn, &ids, clock).await?);
-        changed.extend(derive::waiting(conn, &ids, clock).await?);
+        let mut changed = derive::associations(conn, ids).await?;
+        changed.extend(derive::numbers(conn, ids, clock).await?);
+        changed.extend(derive::waiting(conn, ids, clock).await?);
         changed.sort_unstable();
         changed.dedup();
         Ok(changed)
@@ -56,14 +47,20 @@ impl Readback {
     }
 
     async fn record(&self, request: RecordReadbackRequest) -> Result<RecordReadbackResponse> {
+        let arrived = self.context.clock.monotonic();
         let reading = Reading::read(request)?;
         let broker = reading.broker.as_str();
         let (_turn, mut tx, head) = Head::begin(&self.context).await?;
-        if !reading.store(&mut tx).instrument(store::span("record reading")).await? {
+        // Also who is shown no longer.
+        let mut concerned = derive::of_broker(&mut tx, broker).await?;
+        // The transaction's time is that of its begin, for which it may have waited.
+        let waited = self.context.clock.monotonic().saturating_sub(arrived);
+        if !reading.store(&mut tx, waited).instrument(store::span("record reading")).await? {
             tracing::info!(broker, "reading is older than the one that is known, ignored");
             return Ok(RecordReadbackResponse { waiting: waits(&mut tx, broker).await? });
         }
-        let changed = derive(&mut tx, Whose::Broker(broker), &self.context.clock).await?;
+        concerned.extend(derive::of_broker(&mut tx, broker).await?);
+        let changed = derive(&mut tx, &concerned, &self.context.clock).await?;
         removed::confirm(&mut tx, broker).await?;
         let waiting = waits(&mut tx, broker).await?;
         // When it was read is part of the status too, but does not tell the operator to look.
@@ -101,7 +98,10 @@ async fn waits(conn: &mut PgConnection, broker: &str) -> sqlx::Result<bool> {
              select from institution i
              join association a using (institution_id)
              join station s using (station_id)
-             where s.broker_fiscal_code = $1 and not a.removed and i.waiting_since is not null)",
+             where s.broker_fiscal_code = $1 and not a.removed and i.waiting_since is not null)
+         or exists (
+             select from institution i join readback_iban r on r.institution = i.fiscal_code
+             where r.broker_fiscal_code = $1 and i.waiting_since is not null)",
     )
     .bind(broker)
     .fetch_one(conn)

@@ -1,14 +1,15 @@
 //! What a resource that can be read may still lack: pure, each rule in one place, told as an outcome.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use fiorino_domain::{
     notice::AuxDigit,
     split::{BasisPoints, MAX_TRANSFERS},
 };
-use jiff::civil::Date;
 
-use super::spec::{Account, Association, Institution, Number, Service};
+use super::spec::{Association, Institution, Service};
+
+pub(super) mod numbers;
 
 /// What other resources may be named.
 #[derive(Debug, Default)]
@@ -16,8 +17,6 @@ pub(super) struct Known {
     pub(super) brokers: HashSet<String>,
     pub(super) stations: HashSet<String>,
     pub(super) accounts: HashSet<String>,
-    /// What every number of the institution's accounts was when it was first applied, by account and first day.
-    pub(super) numbers: HashMap<(String, Date), String>,
 }
 
 /// What an institution lacks.
@@ -64,21 +63,6 @@ pub(super) fn institution(spec: &Institution, known: &Known) -> Result<(), Strin
             one.code,
             one.nav_prefix,
             other.nav_prefix
-        ))
-    })
-}
-
-/// What is wrong with an account. The API server refuses an edited number of one object; an object made anew is told here.
-pub(super) fn account(spec: &Account, known: &Known) -> Result<(), String> {
-    let edited = |number: &&Number| {
-        let held = known.numbers.get(&(spec.name.clone(), number.valid_from));
-        held.is_some_and(|held| held != number.iban.expose())
-    };
-    spec.numbers.iter().find(edited).map_or(Ok(()), |number| {
-        Err(format!(
-            "the number valid from {} is another one than before, and notices are paid to that; restore it, withdraw it, \
-             and add the new one with a later day",
-            number.valid_from
         ))
     })
 }

@@ -5,8 +5,9 @@ use fiorino_domain::{
     iban::Iban, institution::InstitutionCode, money::Cents, notice::AuxDigit, taxonomy::TaxonomyCode, text::Text,
 };
 use fiorino_proto::config::v1::{
-    AccountNumber, AccountSpec, Association as AssociationSpec, AssociationState, Beneficiary as BeneficiarySpec,
-    BrokerSpec, ExpiryPolicy, InstitutionSpec, LifecyclePhase, ResourceKind, ServiceSpec, StationSpec,
+    AccountNumber, AccountSpec, Association as AssociationSpec, AssociationState, Attestation as AttestationSpec,
+    Beneficiary as BeneficiarySpec, BrokerSpec, ExpiryPolicy, InstitutionSpec, LifecyclePhase, ResourceKind,
+    ServiceSpec, StationSpec,
 };
 use jiff::civil::Date;
 use prost::Message;
@@ -78,6 +79,15 @@ pub(super) struct Number {
     pub(super) iban: Iban,
     pub(super) postal: bool,
     pub(super) withdrawn: bool,
+    pub(super) attestation: Option<Attestation>,
+}
+
+/// Who vouches for a number that pagoPA does not let the platform read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attestation {
+    pub(super) by: Text<140>,
+    pub(super) date: Date,
+    pub(super) document: Text<140>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -312,8 +322,19 @@ fn account(spec: AccountSpec, reader: &mut Reader<'_>) -> Option<Account> {
 fn number(spec: &AccountNumber, reader: &mut Reader<'_>) -> Option<Number> {
     let valid_from = reader.field("valid_from", fiorino_domain::date::LegalDate::parse(&spec.valid_from));
     let iban = reader.field("iban", Iban::parse(&spec.iban));
-    let (valid_from, iban) = (valid_from?.date(), iban?);
-    Some(Number { valid_from, iban, postal: spec.postal, withdrawn: spec.withdrawn })
+    let attestation = match &spec.attestation {
+        None => Some(None),
+        Some(spec) => attestation(spec, &mut reader.below("attestation")).map(Some),
+    };
+    let (valid_from, iban, attestation) = (valid_from?.date(), iban?, attestation?);
+    Some(Number { valid_from, iban, postal: spec.postal, withdrawn: spec.withdrawn, attestation })
+}
+
+fn attestation(spec: &AttestationSpec, reader: &mut Reader<'_>) -> Option<Attestation> {
+    let by = reader.field("by", Text::parse(&spec.by));
+    let date = reader.field("date", fiorino_domain::date::LegalDate::parse(&spec.date));
+    let document = reader.field("document", Text::parse(&spec.document));
+    Some(Attestation { by: by?, date: date?.date(), document: document? })
 }
 
 fn service(spec: ServiceSpec, reader: &mut Reader<'_>) -> Option<Service> {

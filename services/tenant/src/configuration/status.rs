@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use fiorino_kit::clock::Clock;
-use fiorino_proto::config::v1::{AccountRegistration, InstitutionStatus, ServiceState, StationRegistration};
+use fiorino_proto::config::v1::{
+    AccountRegistration, FixedNumber, InstitutionStatus, ServiceState, StationRegistration,
+};
 use sqlx::{FromRow, PgConnection};
 
 use super::{distribution::Distribution, used::used_accounts, watermark::Watermark};
@@ -35,6 +37,14 @@ struct AccountRow {
     valid_from: jiff_sqlx::Date,
     iban_tail: String,
     registered: bool,
+    attested_on: Option<jiff_sqlx::Date>,
+}
+
+#[derive(Debug, FromRow)]
+struct FixedRow {
+    institution_id: i32,
+    account: String,
+    valid_from: jiff_sqlx::Date,
 }
 
 #[derive(Debug, FromRow)]
@@ -70,6 +80,8 @@ pub(super) async fn load(
     let mut accounts = accounts(conn, ids, clock).await?;
     let mut stations = stations(conn, ids).await?;
     let mut services = services(conn, ids).await?;
+    let mut fixed = fixed_numbers(conn, ids).await?;
+    let mut without_number = accounts_without_number(conn, ids).await?;
     let mut used = used_accounts(conn, ids, clock).await?;
     let status = |row: InstitutionRow| {
         let id = row.institution_id;
@@ -88,6 +100,8 @@ pub(super) async fn load(
             readback_at: rfc3339(row.readback_at),
             services: services.remove(&id).unwrap_or_default(),
             waiting_since: rfc3339(row.waiting_since),
+            fixed_numbers: fixed.remove(&id).unwrap_or_default(),
+            accounts_without_number: without_number.remove(&id).unwrap_or_default(),
             stations_waiting_since: rfc3339(row.stations_waiting_since),
             accounts_waiting_since: rfc3339(row.accounts_waiting_since),
             used_accounts: used.remove(&id).unwrap_or_default(),
@@ -160,7 +174,8 @@ async fn accounts(
     clock: &Clock,
 ) -> sqlx::Result<ByInstitution<AccountRegistration>> {
     let rows: Vec<AccountRow> = sqlx::query_as(
-        "select i.institution_id, n.account, n.valid_from, right(n.iban, 4) as iban_tail, n.registered
+        "select i.institution_id, n.account, n.valid_from, right(n.iban, 4) as iban_tail, n.registered,
+             n.attested_on
          from unnest($1::int4[]) as i (institution_id)
          cross join lateral current_numbers(i.institution_id, $2) n
          order by i.institution_id, n.account, n.valid_from",
@@ -170,10 +185,40 @@ async fn accounts(
     .fetch_all(conn)
     .await?;
     Ok(group(rows, |row| {
-        let AccountRow { institution_id, account, valid_from, iban_tail, registered } = row;
+        let AccountRow { institution_id, account, valid_from, iban_tail, registered, attested_on } = row;
         let valid_from = valid_from.to_jiff().to_string();
-        (institution_id, AccountRegistration { account, valid_from, iban_tail, registered })
+        let attested_on = attested_on.map(|day| day.to_jiff().to_string()).unwrap_or_default();
+        (institution_id, AccountRegistration { account, valid_from, iban_tail, registered, attested_on })
     }))
+}
+
+/// Numbers of which nobody may make another one (rules/numbers.rs).
+async fn fixed_numbers(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<ByInstitution<FixedNumber>> {
+    let rows: Vec<FixedRow> = sqlx::query_as(
+        "select n.institution_id, n.account, n.valid_from from account_number n
+         where n.institution_id = any($1) and n.listed
+             and (n.used or n.registered_from is not null or n.attested_on is not null)
+         order by n.institution_id, n.account, n.valid_from",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(group(rows, |row| {
+        let FixedRow { institution_id, account, valid_from } = row;
+        (institution_id, FixedNumber { account, valid_from: valid_from.to_jiff().to_string() })
+    }))
+}
+
+async fn accounts_without_number(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<ByInstitution<String>> {
+    let rows: Vec<(i32, String)> = sqlx::query_as(
+        "select a.institution_id, a.name from account a
+         where a.institution_id = any($1) and not a.removed and not account_has_number(a.institution_id, a.name)
+         order by a.institution_id, a.name",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(group(rows, |row| row))
 }
 
 /// A station once, however many codes it serves for an institution, and once more for the codes that another station issues: these are

@@ -45,7 +45,7 @@ pub(super) async fn used_accounts(
              from paid
              group by institution_id, owner_id, owner, account)
          select u.institution_id, u.owner, u.account, u.services, number.valid_from is not null as in_force,
-             u.owner <> '' or coalesce(n.registered or n.registered_from <= $2, false) as usable
+             u.owner <> '' or coalesce(n.registered or n.registered_from <= $2 or n.attested_on is not null, false) as usable
          from used u
          left join lateral number_in_use(u.owner_id, u.account, $2) number on true
          left join account_number n

@@ -1,15 +1,17 @@
 //! Carries a plan out, in the transaction that holds the head.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use fiorino_kit::store;
 use fiorino_proto::config::v1::ResourceKind;
+use jiff::civil::Date;
 use sqlx::PgConnection;
 
 use super::{
     bundle::{Bundle, Item},
     head::Head,
     plan::{Current, Holder, Plan, Row, Write},
+    rules,
     spec::Spec,
 };
 use crate::config::Environment;
@@ -17,6 +19,7 @@ use crate::config::Environment;
 mod children;
 mod hostnames;
 mod institution;
+mod numbers;
 
 /// Owner of brokers and stations.
 const SHARED: i32 = 0;
@@ -75,6 +78,7 @@ pub(super) async fn current(
     conn: &mut PgConnection,
     bundle: &Bundle,
     environment: Environment,
+    today: Date,
 ) -> sqlx::Result<Current> {
     let holder: Option<Holder> = sqlx::query_as(
         "select institution_id, platform, uid, namespace, name, managed, config_seq
@@ -112,16 +116,18 @@ pub(super) async fn current(
         .bind(brokers)
         .fetch_all(&mut *conn)
         .await?;
-    let numbers: Vec<(String, jiff_sqlx::Date, String)> =
-        sqlx::query_as("select account, valid_from, iban from account_number where institution_id = $1")
-            .bind(holder.as_ref().map(|holder| holder.institution_id))
-            .fetch_all(&mut *conn)
-            .await?;
+    let numbers = match &holder {
+        Some(holder) => numbers::read(conn, holder.institution_id, today).await?,
+        None => HashMap::new(),
+    };
+    let read_back = numbers::is_read_back(conn, bundle).await?;
     let hostnames_of_others =
         hostnames::of_others(conn, bundle, holder.as_ref().map(|holder| holder.institution_id)).await?;
     Ok(Current {
         holder,
-        numbers: numbers.into_iter().map(|(account, day, iban)| ((account, day.to_jiff()), iban)).collect(),
+        numbers,
+        read_back,
+        today,
         rows: rows.into_iter().map(|row| (row.uid.clone(), row)).collect(),
         brokers: HashSet::from_iter(brokers),
         stations: HashSet::from_iter(stations),
@@ -145,7 +151,7 @@ pub(super) async fn carry_out(
     let mut scope = Scope { institution_id, config_seq, status_seq, platform, environment, actor };
     bury(conn, &plan.tombstones, scope).await?;
     for write in &plan.writes {
-        write_one(conn, write, plan, &mut scope).await.map_err(|error| Failure::of(write.item, error))?;
+        write_one(conn, write, plan, current, &mut scope).await.map_err(|error| Failure::of(write.item, error))?;
     }
     if current.holder.as_ref().is_some_and(|holder| !holder.managed) {
         institution::hold(conn, bundle, scope).await?;
@@ -188,6 +194,7 @@ async fn write_one(
     conn: &mut PgConnection,
     write: &Write<'_>,
     plan: &Plan<'_>,
+    current: &Current,
     scope: &mut Scope<'_>,
 ) -> sqlx::Result<()> {
     let uid = &write.item.resource.uid;
@@ -198,7 +205,10 @@ async fn write_one(
             let resource = &write.item.resource;
             scope.institution_id = institution::write(conn, resource, spec, plan.takes_institution, *scope).await?;
         }
-        Spec::Account(account) => children::account(conn, uid, account, *scope).await?,
+        Spec::Account(account) => {
+            let first = rules::numbers::first(account, current.held(&account.name));
+            children::account(conn, uid, account, first, *scope).await?;
+        }
         Spec::Service(service) => children::service(conn, uid, service, *scope).await?,
     }
     resource(conn, write, *scope).await

@@ -149,6 +149,11 @@ const fn transfer_type_number(wanted: TransferType) -> i16 {
 // === impl Record ===
 
 impl Record {
+    /// The account numbers that it answers with, and whose they are.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = (InstitutionCode, String)> + '_ {
+        self.transfers.iter().map(|transfer| (transfer.beneficiary, transfer.iban.clone()))
+    }
+
     fn of(asked: &Activation, transfer_type: TransferType, payable: &Payable<'_>) -> Self {
         let transfer = |resolved: &Resolved| {
             let Answered { iban, alternative } = resolved.answered(transfer_type);

@@ -1,6 +1,6 @@
 //! What a call of the node brings to light besides its answer, written when it was given: the hot path only reads.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use fiorino_kit::{clock::Clock, store};
 use sqlx::PgPool;
@@ -19,6 +19,8 @@ const QUEUE: usize = 256;
 pub(super) enum Note {
     /// The node calls this institution, for the first time as far as the row told.
     Connected(i32),
+    /// A number of this institution was answered for the first time: the operator's watch tells of it.
+    NumberUsed(i32),
     /// A payable notice has no account number.
     NoAccount(Box<NewCase>),
 }
@@ -55,11 +57,12 @@ impl Aftermath {
 
 /// `connected`: institutions that this process marked already.
 async fn write(pool: &PgPool, clock: &Clock, connected: &mut HashSet<i32>, notes: impl Iterator<Item = Note>) {
-    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    let (mut seen, mut used, mut found) = (HashSet::new(), BTreeSet::new(), Vec::new());
     for note in notes {
         match note {
             Note::Connected(id) if !connected.contains(&id) => _ = seen.insert(id),
             Note::Connected(_) => {}
+            Note::NumberUsed(id) => _ = used.insert(id),
             Note::NoAccount(case) => found.push(*case),
         }
     }
@@ -74,6 +77,14 @@ async fn write(pool: &PgPool, clock: &Clock, connected: &mut HashSet<i32>, notes
                 );
             }
         }
+    }
+    if !used.is_empty()
+        && let Err(error) = configuration::mark_status_changed(pool, &used.into_iter().collect::<Vec<_>>()).await
+    {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "failed to tell that account numbers are used, the operator's next look finds it"
+        );
     }
     if !found.is_empty()
         && let Err(error) = open(pool, &found).await

@@ -23,7 +23,7 @@ use super::{
     draft, facts,
     facts::{Owner, Service},
     given::{self, Issuer},
-    plan, read,
+    opening, plan, read,
     rows::{NoticeRow, notice_columns},
     stored::StoredTransfer,
     transition::{self, Locked, Move},
@@ -89,6 +89,7 @@ async fn publish(connection: &mut PgConnection, wish: &Wish<'_>, position_id: Uu
     if moves.is_empty() {
         return Ok(());
     }
+    opening::may_be_published(connection, wish.owner.institution_id, position_id).await?;
     transition::write(connection, &moves).await?;
     let detail = json!({ "notices": moves.len() });
     record(connection, wish, Entry { action: "published", position_id, nav: None, forced: false, detail }).await?;

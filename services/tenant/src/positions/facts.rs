@@ -17,7 +17,10 @@ use serde::Deserialize;
 use sqlx::{PgConnection, types::Json};
 use tracing::Instrument as _;
 
-use super::rows::{decode, expiry_policy};
+use super::{
+    opening::Opening,
+    rows::{decode, expiry_policy},
+};
 use crate::{Error, Result, nav::Point};
 
 /// An institution as it is shown.
@@ -49,8 +52,8 @@ pub(crate) struct Service {
     pub(crate) account: String,
     pub(crate) taxonomy: TaxonomyCode,
     pub(crate) expiry: ExpiryPolicy,
-    /// Takes new positions.
-    pub(crate) open: bool,
+    /// Whether it takes new positions.
+    pub(crate) opening: Opening,
     /// Cents; 0 = no limit.
     pub(crate) minimum_cents: i64,
     /// Cents; 0 = no limit.
@@ -80,7 +83,9 @@ const CACHE_MAX: usize = 256;
 
 type OwnerRow = (i32, String, String, i16, i64);
 type AssociationRow = (i32, i16, String, String, bool, i64);
-type ServiceRow = (i32, String, String, String, i16, bool, i64, i64, Json<Vec<Beneficiary>>);
+/// The three in the middle tell its [`Opening`].
+type ServiceRow =
+    (i32, String, String, String, i16, String, Option<String>, Option<String>, i64, i64, Json<Vec<Beneficiary>>);
 
 /// One institution.
 ///
@@ -200,9 +205,27 @@ async fn associations(connection: &mut PgConnection, ids: &[i32]) -> sqlx::Resul
 async fn services(connection: &mut PgConnection, ids: &[i32], code: Option<&str>) -> sqlx::Result<Vec<ServiceRow>> {
     sqlx::query_as(
         "select s.institution_id, s.code, s.account, s.taxonomy_code, s.expiry_policy,
-             s.active and not s.removed and not a.removed, s.minimum_cents, s.maximum_cents, s.beneficiaries
+             case
+                 when s.removed then 'removed'
+                 when not s.active then 'inactive'
+                 when a.removed then 'without account'
+                 when not account_has_number(s.institution_id, s.account) then 'without number'
+                 when lacking.account is not null then 'beneficiary without number'
+                 else ''
+             end,
+             lacking.fiscal_code, lacking.account, s.minimum_cents, s.maximum_cents, s.beneficiaries
          from payment_service s
+         join institution i on i.institution_id = s.institution_id
          join account a on a.institution_id = s.institution_id and a.name = s.account
+         left join lateral (
+             select b.fiscal_code, b.account
+             from jsonb_to_recordset(s.beneficiaries) as b (fiscal_code text, account text)
+             where not exists (
+                 select from institution o
+                 where o.environment = i.environment and o.fiscal_code = b.fiscal_code
+                     and account_has_number(o.institution_id, b.account))
+             limit 1
+         ) lacking on true
          where s.institution_id = any($1) and ($2::text is null or s.code = $2)",
     )
     .bind(ids)
@@ -213,10 +236,13 @@ async fn services(connection: &mut PgConnection, ids: &[i32], code: Option<&str>
 }
 
 fn service(row: ServiceRow) -> sqlx::Result<Service> {
-    let (_, code, account, taxonomy, expiry, open, minimum_cents, maximum_cents, Json(beneficiaries)) = row;
+    let (_, code, account, taxonomy, expiry, standing, owner, lacking, minimum_cents, maximum_cents, beneficiaries) =
+        row;
+    let Json(beneficiaries) = beneficiaries;
+    let opening = Opening::of(&standing, &account, owner.zip(lacking));
     let taxonomy = TaxonomyCode::parse(&taxonomy).map_err(decode)?;
     let expiry = expiry_policy(expiry)?;
-    Ok(Service { code, account, taxonomy, expiry, open, minimum_cents, maximum_cents, beneficiaries })
+    Ok(Service { code, account, taxonomy, expiry, opening, minimum_cents, maximum_cents, beneficiaries })
 }
 
 // === impl Facts ===

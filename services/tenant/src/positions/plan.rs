@@ -1,6 +1,8 @@
 //! What a new position becomes under the configuration of its institution: pure.
 
-use fiorino_domain::{date::LegalDate, money::Cents, notice::NoticeNumber, position::InstalmentState, split};
+use fiorino_domain::{
+    date::LegalDate, institution::InstitutionCode, money::Cents, notice::NoticeNumber, position::InstalmentState, split,
+};
 use fiorino_proto::config::v1::LifecyclePhase;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -11,6 +13,7 @@ use super::{
     draft::{Draft, DraftInstalment},
     facts::{Facts, Owner, Service},
     given::{self, Issuer},
+    opening::Opening,
     rows::{NoticeRow, PositionRow},
     stored::{StoredDebtor, StoredTransfer},
 };
@@ -153,11 +156,10 @@ fn open_service<'a>(path: &str, code: &str, facts: &'a Facts) -> Result<&'a Serv
         let message = format!("institution {institution} has no service {code}; apply a PaymentService with this code");
         Error::precondition(field(), message)
     })?;
-    if service.open {
-        return Ok(service);
+    match &service.opening {
+        Opening::Open => Ok(service),
+        closed => Err(Error::precondition(field(), format!("service {code} {closed}"))),
     }
-    let message = format!("service {code} takes no new positions; set it active, or choose another service");
-    Err(Error::precondition(field(), message))
 }
 
 fn check(
@@ -233,6 +235,13 @@ impl Planned {
     /// Numbers that came with the request, and whose they are.
     pub(super) fn foreign_numbers(&self) -> impl Iterator<Item = (i32, NoticeNumber)> {
         self.foreign.iter().map(|nav| (self.owner.institution_id, *nav))
+    }
+
+    /// Accounts of beneficiaries: the issuer's number here, the owner's fiscal code, the name.
+    pub(super) fn shared_accounts(&self) -> impl Iterator<Item = (i32, InstitutionCode, &str)> {
+        let shared =
+            self.notices.iter().flat_map(|notice| &notice.transfers).filter_map(|transfer| transfer.to.as_ref());
+        shared.map(|to| (self.owner.institution_id, to.code, to.account.as_str()))
     }
 
     /// Puts issued numbers where they are missing.

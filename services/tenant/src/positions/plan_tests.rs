@@ -19,7 +19,7 @@ fn service() -> Service {
         account: "tesoreria".to_owned(),
         taxonomy: TaxonomyCode::parse("0101101IM").unwrap(),
         expiry: ExpiryPolicy::PayableAfterDueDate,
-        open: true,
+        opening: Opening::Open,
         minimum_cents: 100,
         maximum_cents: 50_000,
         beneficiaries: vec![beneficiary(500)],
@@ -143,11 +143,28 @@ fn numbers_of_other_systems(#[case] number: &str) {
     assert_eq!(planned.missing_numbers(), 0);
 }
 
-#[test]
-fn services_that_take_nothing_new() {
-    let closed = facts(LifecyclePhase::Live, Service { open: false, ..service() });
-    let (kind, field, _) = violation(planned(&draft(&[1_000], ""), &closed));
+/// Each says what is wrong with it, and what mends that.
+#[rstest]
+#[case::inactive("inactive", None, "service TARI takes no new positions; set it active, or choose another service")]
+#[case::gone("removed", None, "its PaymentService or profile is gone; apply it again")]
+#[case::account_gone(
+    "without account",
+    None,
+    "its account, Iban tesoreria, is gone; apply it again, or name another one"
+)]
+#[case::withdrawn("without number", None, "every number of Iban tesoreria is withdrawn; add an entry")]
+#[case::beneficiary("beneficiary without number", Some(("80001234567", "tefa")), "Iban tefa of the institution 80001234567 has no number")]
+fn services_that_take_nothing_new(#[case] standing: &str, #[case] lacking: Option<(&str, &str)>, #[case] told: &str) {
+    let lacking = lacking.map(|(owner, name)| (owner.to_owned(), name.to_owned()));
+    let opening = Opening::of(standing, "tesoreria", lacking);
+    let closed = facts(LifecyclePhase::Live, Service { opening, ..service() });
+    let (kind, field, message) = violation(planned(&draft(&[1_000], ""), &closed));
     assert_eq!((kind, field.as_str()), ("precondition", "position.service_code"));
+    assert!(message.contains(told) && (standing == "inactive" || !message.contains("active")), "{message}");
+}
+
+#[test]
+fn a_service_that_is_not_there() {
     let other = facts(LifecyclePhase::Live, Service { code: "MENSA".to_owned(), ..service() });
     let (kind, field, message) = violation(planned(&draft(&[1_000], ""), &other));
     assert_eq!((kind, field.as_str()), ("precondition", "position.service_code"));

@@ -1,6 +1,6 @@
 //! The transaction in which new positions come into being.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use fiorino_domain::notice::NoticeNumber;
 use fiorino_kit::{fault, store};
@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool, error::DatabaseError};
 use tracing::Instrument as _;
 
 use super::{
-    facts,
+    facts, opening,
     plan::Planned,
     references::{self, Reference},
     rows::{self, decode},
@@ -87,8 +87,12 @@ async fn attempt(pool: &PgPool, news: &[New<'_>]) -> sqlx::Result<Written> {
         news.iter().map(|new| (new.planned.owner.institution_id, new.planned.owner.config_seq)).collect();
     planned.sort_unstable();
     planned.dedup();
+    // An account of another institution may lose its last number while this one's configuration stays as it was planned with.
+    let shared: BTreeSet<_> = news.iter().flat_map(|new| new.planned.shared_accounts()).collect();
     let mut tx = store::begin(pool).await?;
-    if !facts::unchanged(&mut tx, &planned).await? {
+    if !facts::unchanged(&mut tx, &planned).await?
+        || !opening::have_numbers(&mut tx, &shared.into_iter().collect::<Vec<_>>()).await?
+    {
         return Ok(Written::Nothing);
     }
     let wanted = news.iter().map(|new| (new.reference, new.hash, new.planned.position.id)).collect();

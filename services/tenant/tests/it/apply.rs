@@ -203,6 +203,7 @@ async fn a_number_never_becomes_another_one() {
     let tenant = Tenant::start().await;
     let manifest = Manifest::new();
     tenant.applied(&manifest).await;
+    sqlx::query("update account_number set used = true").execute(tenant.pool()).await.unwrap();
     let mut anew = Manifest { cluster: "c2".into(), ..manifest.clone() };
     anew.accounts[0] = account("tesoreria", &[("2026-01-01", IBAN_LATER)]);
     let response = tenant.apply(&anew).await.unwrap();

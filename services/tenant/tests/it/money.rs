@@ -10,7 +10,8 @@ use fiorino_kit::{
 };
 use fiorino_proto::{
     config::v1::{
-        AcquireFenceRequest, ApplyBundleRequest, ApplyResult, Beneficiary, config_apply_server::ConfigApply as _,
+        AcquireFenceRequest, ApplyBundleRequest, ApplyResult, Beneficiary, RecordReadbackRequest, RegisteredIban,
+        config_apply_server::ConfigApply as _, config_readback_server::ConfigReadback as _,
     },
     notices::v1::{
         ActivateManyRequest, Activation, NoticeRef, PayableNotice, Refusal, TransferType, VerifyManyRequest,
@@ -25,7 +26,7 @@ use fiorino_proto::{
 };
 use fiorino_tenant::{
     Context, Environment, MIGRATIONS, Pools,
-    configuration::{Apply, Wake},
+    configuration::{Apply, Readback, Wake},
     notices::{Display, Notices},
     positions::Positions,
     receipts::Receipts,
@@ -37,7 +38,7 @@ use tonic::{Request, Status};
 
 use crate::{
     fixture::{ENVIRONMENT, PLATFORM},
-    manifest::{Manifest, STATION, service},
+    manifest::{BROKER, Manifest, STATION, service},
 };
 
 /// The clock's time when a test begins: 11:00 in Rome.
@@ -59,6 +60,7 @@ pub(crate) struct Money {
     pub(crate) context: Context,
     clock: Clock,
     apply: Apply,
+    readback: Readback,
     fence: i64,
 }
 
@@ -117,11 +119,12 @@ impl Money {
             pools,
             changing: Arc::default(),
         };
+        let readback = Readback::new(context.clone(), Wake::default());
         let apply = Apply::new(context.clone(), Wake::default(), Vec::new(), CancellationToken::new());
         let lease = AcquireFenceRequest { lease_uid: "lease".into(), lease_transitions: 1, platform: PLATFORM.into() };
         let fence = apply.acquire_fence(Request::new(lease)).await.unwrap().into_inner().fence;
         let replica = Replica::on(&pool, &clock);
-        let money = Self { database, time, manifest, province, replica, context, clock, apply, fence };
+        let money = Self { database, time, manifest, province, replica, context, clock, apply, readback, fence };
         money.applied(&money.manifest).await;
         money.applied(&money.province).await;
         money
@@ -156,6 +159,34 @@ impl Money {
         for outcome in &response.outcomes {
             assert!(matches!(outcome.result(), ApplyResult::Applied | ApplyResult::Unchanged), "{outcome:?}");
         }
+    }
+
+    /// Applies a manifest and answers what is refused of it, with the reason.
+    pub(crate) async fn refused(&self, manifest: &Manifest) -> Vec<(String, String)> {
+        let request = ApplyBundleRequest { fence: self.fence, ..manifest.bundle() };
+        let response = self.apply.apply_bundle(Request::new(request)).await.unwrap().into_inner();
+        let refused = response
+            .outcomes
+            .into_iter()
+            .filter(|outcome| !matches!(outcome.result(), ApplyResult::Applied | ApplyResult::Unchanged));
+        refused.map(|outcome| (outcome.uid, outcome.message)).collect()
+    }
+
+    /// pagoPA shows these numbers enabled, each of an institution from a day on, and no others.
+    pub(crate) async fn read_back(&self, shown: &[(&Manifest, &str, &str)]) {
+        let iban = |(manifest, iban, from): &(&Manifest, &str, &str)| RegisteredIban {
+            institution: manifest.fiscal_code().into(),
+            iban: (*iban).into(),
+            enabled: true,
+            validity_date: format!("{from}T00:00:00Z"),
+        };
+        let request = RecordReadbackRequest {
+            broker_fiscal_code: BROKER.into(),
+            read_at: self.clock.now().to_string(),
+            ibans: shown.iter().map(iban).collect(),
+            ..RecordReadbackRequest::default()
+        };
+        self.readback.record_readback(Request::new(request)).await.unwrap();
     }
 
     /// Changes the manifest and applies it.

@@ -171,8 +171,12 @@ async fn the_treasurer_changes_by_date_and_by_what_pagopa_shows() {
     assert_eq!(iban(&money).await, IBAN);
     money
         .reconfigure(|manifest| {
-            let later =
-                AccountNumber { valid_from: "2026-12-01".into(), iban: POSTAL.into(), postal: true, withdrawn: false };
+            let later = AccountNumber {
+                valid_from: "2026-12-01".into(),
+                iban: POSTAL.into(),
+                postal: true,
+                ..AccountNumber::default()
+            };
             manifest.accounts[0].numbers.push(later);
         })
         .await;
@@ -195,11 +199,27 @@ async fn a_beneficiarys_treasurer_changes_by_the_same_rule() {
     let mut money = Money::start().await;
     let number = numbers(&money.create(position("a", &[&[10_000]])).await).remove(0);
     let iban = async |money: &Money| activated(money.activate(&number).await).transfers[1].iban.clone();
-    let later = AccountNumber { valid_from: "2026-11-24".into(), iban: POSTAL.into(), postal: true, withdrawn: false };
+    let later = AccountNumber {
+        valid_from: "2026-11-24".into(),
+        iban: POSTAL.into(),
+        postal: true,
+        ..AccountNumber::default()
+    };
     money.reconfigure_province(|province| province.accounts[0].numbers.push(later)).await;
+    money.read_back(&[(&money.province, PROVINCE, "2026-01-01")]).await;
     assert_eq!(iban(&money).await, PROVINCE, "pagoPA does not show it yet");
-    let shown = "update account_number set registered = true, registered_from = '2026-11-24' where iban = $1";
-    sqlx::query(shown).bind(POSTAL).execute(money.pool()).await.unwrap();
+    // The province has no station: the reading of the municipality's broker shows its account all the same.
+    money.read_back(&[(&money.province, PROVINCE, "2026-01-01"), (&money.province, POSTAL, "2026-11-24")]).await;
+    assert_eq!(iban(&money).await, POSTAL);
+    let registered = async || -> Vec<bool> {
+        let statement = "select registered from account_number where account = 'tefa' order by valid_from";
+        sqlx::query_scalar(statement).fetch_all(money.pool()).await.unwrap()
+    };
+    assert_eq!(registered().await, [true, true]);
+    // A reading that shows nothing of it any more says so, and undoes no switch.
+    money.read_back(&[]).await;
+    assert_eq!((registered().await, iban(&money).await), (vec![false, false], POSTAL.to_owned()));
+    money.reconfigure_province(|province| province.accounts[0].numbers[0].withdrawn = true).await;
     assert_eq!(iban(&money).await, POSTAL);
 }
 
@@ -278,6 +298,11 @@ async fn the_first_call_of_the_node_is_marked_once() {
     let head = async || -> i64 {
         sqlx::query_scalar("select status_seq from config_head").fetch_one(money.pool()).await.unwrap()
     };
+    // The first answer that names an account number is told too, once.
+    let connected = head().await;
+    money.activate(&number).await;
+    let told = async || if head().await > connected { Ok(()) } else { Err(anyhow::anyhow!("not told")) };
+    eventually(PATIENCE, told).await.unwrap();
     let before = head().await;
     money.verify(&number).await.unwrap();
     money.activate(&number).await;

@@ -1,7 +1,5 @@
 //! What the operator's `Payable` is made of: accounts that open services pay to, and since when a step is waited for.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use fiorino_proto::config::v1::{
     Beneficiary, RecordReadbackRequest, RegisteredAssociation, RegisteredIban, UsedAccount,
 };
@@ -10,9 +8,6 @@ use crate::{
     fixture::Tenant,
     manifest::{BROKER, IBAN, IBAN_LATER, Manifest, PROVINCE, STATION, account, service},
 };
-
-/// Readings are told apart by their time: each is later than the one before.
-static MINUTE: AtomicU8 = AtomicU8::new(0);
 
 fn used(owner: &str, account: &str, services: &[&str], in_force: bool, usable: bool) -> UsedAccount {
     let services = services.iter().map(ToString::to_string).collect();
@@ -36,12 +31,12 @@ async fn record(tenant: &Tenant, manifest: &Manifest, associated: bool, ibans: &
         enabled: true,
         validity_date: "2026-01-01T00:00:00Z".into(),
     };
-    let minute = MINUTE.fetch_add(1, Ordering::Relaxed);
     let request = RecordReadbackRequest {
         broker_fiscal_code: BROKER.into(),
-        read_at: format!("2026-07-14T10:{minute:02}:00Z"),
+        read_at: "2026-07-14T10:00:00Z".into(),
         associations: if associated { vec![association] } else { vec![] },
         ibans: ibans.iter().map(iban).collect(),
+        age_ms: 0,
     };
     tenant.replica.readback().record_readback(request).await.unwrap();
 }

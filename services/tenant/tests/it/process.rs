@@ -3,6 +3,7 @@
 use std::{io::Write as _, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
+use fiorino_tenant::MIGRATIONS;
 use fiorino_test_support::{Parts, Process, Signal, Spec, certs::Mesh, eventually, free_port};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -122,4 +123,34 @@ async fn it_waits_for_a_database_that_is_away_alive_but_not_ready() {
     tenant.answers("/livez", "200").await;
     tenant.answers("/readyz", "503").await;
     tenant.ends_in_order().await;
+}
+
+#[tokio::test]
+async fn a_person_lets_a_lease_lead_again() {
+    let database = Parts::get().migrated("tenant", &MIGRATIONS).await.unwrap();
+    for statement in [
+        "insert into fence_lease (platform, lease_uid, superseded) values ('fiorino', 'first', true), ('fiorino', 'second', false)",
+        "insert into fence (platform, fence, lease_uid, lease_transitions) values ('fiorino', 2, 'second', 0)",
+    ] {
+        sqlx::query(statement).execute(&database.pool).await.unwrap();
+    }
+    let run = async |lease: &str| {
+        let url = format!("--database-url={}", database.url);
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_fiorino-tenant"));
+        let output = command.args(["fence", "allow", lease, "--platform=fiorino", &url]).output().await.unwrap();
+        let told = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        (output.status.success(), told)
+    };
+    for (lease, works, text) in [
+        ("third", false, "no lease third ever led"),
+        ("second", false, "nothing has to be allowed"),
+        ("first", true, "the lease first may lead fiorino again"),
+        ("first", false, "nothing has to be allowed"),
+    ] {
+        let (worked, told) = run(lease).await;
+        assert!(worked == works && told.contains(text), "{lease}: {told}");
+    }
+    let kept: Vec<String> =
+        sqlx::query_scalar("select lease_uid from fence_allowance").fetch_all(&database.pool).await.unwrap();
+    assert_eq!(kept, ["first"]);
 }

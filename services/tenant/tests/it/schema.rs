@@ -38,6 +38,9 @@ async fn the_runtime_role_cannot_delete_what_outlives_everything() {
         "delete from receipt_key",
         "delete from receipt",
         "delete from cases",
+        "delete from fence_lease",
+        "delete from fence_allowance",
+        "update fence_allowance set lease_uid = ''",
         "delete from case_event",
         "update case_event set note = ''",
         // What was said once stays said.

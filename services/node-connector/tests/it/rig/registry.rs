@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use axum::{
@@ -29,6 +30,8 @@ pub(crate) struct Registry {
     pub(crate) cut_at: Option<u64>,
     /// Lines more than there are, as told.
     pub(crate) overstated: usize,
+    /// How long a page takes.
+    pub(crate) takes: Duration,
 
     /// Every request: listing, page, key.
     pub(crate) seen: Vec<(String, u64, String)>,
@@ -88,6 +91,8 @@ async fn list(
     Query(paging): Query<Paging>,
     headers: HeaderMap,
 ) -> Response {
+    let takes = server.registry().takes;
+    tokio::time::sleep(takes).await;
     let key = headers["Ocp-Apim-Subscription-Key"].to_str().unwrap().to_owned();
     let mut registry = server.registry();
     registry.seen.push((listing.clone(), paging.page, key.clone()));

@@ -5,25 +5,24 @@ use std::collections::HashMap;
 use fiorino_kit::clock::Clock;
 use sqlx::PgConnection;
 
-use super::{
-    Whose,
-    compare::{Shown, Wanted},
-};
+use super::compare::{Shown, Wanted};
 
-/// Numbers of the institutions that are looked at.
-pub(super) async fn institutions(conn: &mut PgConnection, whose: Whose<'_>) -> sqlx::Result<Vec<i32>> {
-    match whose {
-        Whose::Institution(id) => Ok(vec![id]),
-        Whose::Broker(broker) => {
-            sqlx::query_scalar(
-                "select distinct a.institution_id from association a join station s using (station_id)
-                 where s.broker_fiscal_code = $1 and not a.removed",
-            )
-            .bind(broker)
-            .fetch_all(conn)
-            .await
-        }
-    }
+/// Whom a broker's reading concerns: who has a station of it, and whoever else it shows, as an institution that receives shares and has
+/// no station of its own.
+pub(super) async fn of_broker(conn: &mut PgConnection, broker: &str) -> sqlx::Result<Vec<i32>> {
+    sqlx::query_scalar(
+        "select a.institution_id from association a join station s on s.station_id = a.station_id
+         where s.broker_fiscal_code = $1 and not a.removed
+         union
+         select i.institution_id from institution i
+         where i.fiscal_code in (
+             select institution from readback_iban where broker_fiscal_code = $1
+             union
+             select institution from readback_association where broker_fiscal_code = $1)",
+    )
+    .bind(broker)
+    .fetch_all(conn)
+    .await
 }
 
 /// Compares associations; returns the institutions of which one changed.
@@ -129,10 +128,11 @@ pub(super) async fn waiting(conn: &mut PgConnection, ids: &[i32], clock: &Clock)
                                  where (b.institution_id, b.aux_digit, b.code, b.nav_prefix)
                                          = (a.institution_id, a.aux_digit, a.code, a.nav_prefix)
                                      and not b.removed and (b.issuing or b.associated)))) as stations,
-                 exists (select from current_numbers(i.institution_id, $2) n where not n.registered) as numbers,
+                 exists (select from current_numbers(i.institution_id, $2) n
+                          where not n.registered and n.attested_on is null) as numbers,
                  exists (select from current_numbers(i.institution_id, $2) n
                          group by n.account
-                         having not bool_or(n.registered and n.valid_from <= $2)) as accounts
+                         having not bool_or((n.registered or n.attested_on is not null) and n.valid_from <= $2)) as accounts
              from institution i
              where i.institution_id = any($1)),
          found as (

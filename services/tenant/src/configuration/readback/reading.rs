@@ -1,5 +1,7 @@
 //! One complete reading of a broker's registry, as it came and as it is kept.
 
+use std::time::Duration;
+
 use fiorino_domain::institution::InstitutionCode;
 use fiorino_proto::config::v1::{RecordReadbackRequest, RegisteredAssociation, RegisteredIban};
 use jiff::Timestamp;
@@ -10,11 +12,15 @@ use crate::error::{Error, Result, Violation};
 /// Texts of pagoPA that are kept, bytes: more is no code.
 const TEXT_MAX: usize = 100;
 
+/// A reading takes minutes.
+const AGE_MAX: Duration = Duration::from_hours(24);
+
 /// A reading, parsed.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) broker: InstitutionCode,
-    read_at: Timestamp,
+    /// How long ago it began.
+    age: Duration,
     associations: Vec<RegisteredAssociation>,
     ibans: Vec<(RegisteredIban, Timestamp)>,
 }
@@ -62,13 +68,17 @@ impl Reading {
     /// # Errors
     /// [`Error::Invalid`] when it cannot be told whose reading it is, or of when.
     pub(super) fn read(request: RecordReadbackRequest) -> Result<Self> {
-        let RecordReadbackRequest { broker_fiscal_code, read_at, associations, ibans } = request;
+        let RecordReadbackRequest { broker_fiscal_code, read_at, associations, ibans, age_ms } = request;
         let broker = InstitutionCode::parse(&broker_fiscal_code)
             .map_err(|error| Violation::new("broker_fiscal_code", error.to_string()));
-        let read_at = read_at.parse().map_err(|_| Violation::new("read_at", "must be RFC 3339"));
-        let (broker, read_at) = match (broker, read_at) {
-            (Ok(broker), Ok(read_at)) => (broker, read_at),
-            (broker, read_at) => return Err(Error::Invalid(broker.err().into_iter().chain(read_at.err()).collect())),
+        let read_at = read_at.parse::<Timestamp>().map_err(|_| Violation::new("read_at", "must be RFC 3339"));
+        let age = Duration::from_millis(age_ms);
+        let age = if age <= AGE_MAX { Ok(age) } else { Err(Violation::new("age_ms", "must be at most one day")) };
+        let (broker, age) = match (broker, read_at, age) {
+            (Ok(broker), Ok(_), Ok(age)) => (broker, age),
+            (broker, read_at, age) => {
+                return Err(Error::Invalid([broker.err(), read_at.err(), age.err()].into_iter().flatten().collect()));
+            }
         };
         let (associations, refused_associations) = sorted(associations, association);
         let (ibans, refused_ibans) = sorted(ibans, iban);
@@ -84,18 +94,23 @@ impl Reading {
                 );
             }
         }
-        Ok(Self { broker, read_at, associations, ibans })
+        Ok(Self { broker, age, associations, ibans })
     }
 
     /// Replaces what is known of the broker; false = a later reading is known, nothing was written.
-    pub(super) async fn store(&self, conn: &mut PgConnection) -> sqlx::Result<bool> {
+    ///
+    /// Readings are ordered by when they began by this database's clock; `waited`: since the request came. A known instant that has not
+    /// come yet was told by a machine whose clock is ahead, to a version that believed it: it stops no reading.
+    pub(super) async fn store(&self, conn: &mut PgConnection, waited: Duration) -> sqlx::Result<bool> {
+        let age = self.age.saturating_add(waited);
         let latest = sqlx::query(
-            "insert into readback as held (broker_fiscal_code, read_at) values ($1, $2)
-             on conflict (broker_fiscal_code) do update set read_at = excluded.read_at, recorded_at = now()
-             where held.read_at <= excluded.read_at",
+            "insert into readback as held (broker_fiscal_code, read_at, recorded_at)
+             values ($1, now() - $2 * interval '1 millisecond', now())
+             on conflict (broker_fiscal_code) do update set read_at = excluded.read_at, recorded_at = excluded.recorded_at
+             where held.read_at <= excluded.read_at or held.read_at > now()",
         )
         .bind(self.broker.as_str())
-        .bind(jiff_sqlx::Timestamp::from(self.read_at))
+        .bind(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
         .execute(&mut *conn)
         .await?;
         if latest.rows_affected() == 0 {

@@ -3,8 +3,11 @@
 use serde::Serialize;
 use sqlx::{PgConnection, types::Json};
 
-use super::Scope;
-use crate::configuration::spec::{Account, Broker, Number, Service, Station};
+use super::{Scope, numbers};
+use crate::configuration::{
+    rules::numbers::First,
+    spec::{Account, Broker, Service, Station},
+};
 
 /// A beneficiary as `payment_service.beneficiaries` keeps it: read where a position is made.
 #[derive(Debug, Serialize)]
@@ -49,7 +52,14 @@ pub(super) async fn station(conn: &mut PgConnection, uid: &str, spec: &Station, 
     Ok(())
 }
 
-pub(super) async fn account(conn: &mut PgConnection, uid: &str, spec: &Account, scope: Scope<'_>) -> sqlx::Result<()> {
+/// `first`: which number of it is the first one.
+pub(super) async fn account(
+    conn: &mut PgConnection,
+    uid: &str,
+    spec: &Account,
+    first: First,
+    scope: Scope<'_>,
+) -> sqlx::Result<()> {
     sqlx::query(
         "insert into account (institution_id, name, uid, holder, config_seq, postal_account) values ($1, $2, $3, $4, $5, $6)
          on conflict (institution_id, name) do update
@@ -64,47 +74,7 @@ pub(super) async fn account(conn: &mut PgConnection, uid: &str, spec: &Account, 
     .bind(&spec.postal)
     .execute(&mut *conn)
     .await?;
-    numbers(conn, &spec.name, &spec.numbers, scope).await
-}
-
-/// A number that is not told any more is withdrawn, never deleted; the plan lets none become another one.
-async fn numbers(conn: &mut PgConnection, account: &str, numbers: &[Number], scope: Scope<'_>) -> sqlx::Result<()> {
-    let days: Vec<_> = numbers.iter().map(|number| jiff_sqlx::Date::from(number.valid_from)).collect();
-    sqlx::query(
-        "update account_number set withdrawn = true
-         where institution_id = $1 and account = $2 and valid_from <> all($3)",
-    )
-    .bind(scope.institution_id)
-    .bind(account)
-    .bind(&days)
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query(
-        "insert into account_number (institution_id, account, valid_from, iban, postal, withdrawn, first)
-         select $1, $2, told.valid_from, told.iban, told.postal, told.withdrawn, false
-         from unnest($3::date[], $4::text[], $5::bool[], $6::bool[]) as told (valid_from, iban, postal, withdrawn)
-         on conflict (institution_id, account, valid_from) do update
-         set withdrawn = excluded.withdrawn",
-    )
-    .bind(scope.institution_id)
-    .bind(account)
-    .bind(&days)
-    .bind(numbers.iter().map(|number| number.iban.expose()).collect::<Vec<_>>())
-    .bind(numbers.iter().map(|number| number.postal).collect::<Vec<_>>())
-    .bind(numbers.iter().map(|number| number.withdrawn).collect::<Vec<_>>())
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query(
-        "update account_number n
-         set first = valid_from = (select min(valid_from) from account_number
-                                   where institution_id = n.institution_id and account = n.account)
-         where institution_id = $1 and account = $2",
-    )
-    .bind(scope.institution_id)
-    .bind(account)
-    .execute(conn)
-    .await?;
-    Ok(())
+    numbers::write(conn, &spec.name, &spec.numbers, first, scope).await
 }
 
 pub(super) async fn service(conn: &mut PgConnection, uid: &str, spec: &Service, scope: Scope<'_>) -> sqlx::Result<()> {

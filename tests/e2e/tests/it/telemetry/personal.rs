@@ -40,8 +40,8 @@ const NOTE: &str = "carrello-di-Teodolinda";
 /// The database of a service is made to refuse what holds this.
 const POISON: &str = "Avvelenata per Ermenegilda";
 const FOREIGN_IBAN: &str = "IT60X0542811101000000123456";
-/// Its check digits are wrong.
-const WRONG_IBAN: &str = "IT99K0555444333000000987654";
+/// Where Italian numbers have a letter it has a digit.
+const WRONG_IBAN: &str = "IT6170555444333000000987654";
 
 /// Everything that must not leave.
 fn canaries(town: &Town, notices: &[String]) -> Vec<Canary> {
