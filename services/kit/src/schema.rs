@@ -16,7 +16,7 @@ mod migrate;
 use std::{fmt, time::Duration};
 
 use opentelemetry::{KeyValue, global, metrics::Gauge};
-use sqlx::{PgExecutor, PgPool, migrate::Migrator};
+use sqlx::{PgExecutor, PgPool, error::DatabaseError, migrate::Migrator};
 use tokio::time::timeout;
 
 pub use self::migrate::{Error, Options, migrate};
