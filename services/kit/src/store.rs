@@ -4,6 +4,7 @@ mod stale;
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use opentelemetry::{KeyValue, global, metrics::AsyncInstrument};
 use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, Transaction, error::DatabaseError, postgres::PgPoolOptions,
@@ -55,6 +56,19 @@ pub fn connect(options: &DatabaseOptions, class: &'static str, max: u32) -> sqlx
 /// # Errors
 /// Only when the URL cannot be parsed.
 pub fn connect_class(options: &DatabaseOptions, class: Class) -> sqlx::Result<PgPool> {
+    connect_guarded(options, class, |_| Box::pin(std::future::ready(Ok(()))))
+}
+
+/// The same, whose new connections are looked at before they are used: those that `guard` refuses are closed, and whoever waits for one is
+/// told in time that the database is away.
+///
+/// # Errors
+/// Only when the URL cannot be parsed.
+pub fn connect_guarded(
+    options: &DatabaseOptions,
+    class: Class,
+    guard: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<()>> + Send + Sync + 'static,
+) -> sqlx::Result<PgPool> {
     let connection = options
         .database_url
         .connect_options()?
@@ -75,6 +89,7 @@ pub fn connect_class(options: &DatabaseOptions, class: Class) -> sqlx::Result<Pg
             let usable = stale::is_usable(connection.age);
             Box::pin(async move { Ok(usable) })
         })
+        .after_connect(move |connection, _| guard(connection))
         .after_release(|connection, _| Box::pin(answers(connection)))
         .connect_lazy_with(connection);
     observe(&pool, class);

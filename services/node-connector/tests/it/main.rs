@@ -21,3 +21,4 @@ mod renewal;
 mod rig;
 mod storage;
 mod telemetry;
+mod witness;
