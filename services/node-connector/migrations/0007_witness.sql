@@ -48,3 +48,5 @@ begin
     end if;
 end
 $$;
+
+insert into schema_version (version, compatible_from) values (7, 1);
