@@ -102,6 +102,27 @@ pub async fn resolve(
     Ok(())
 }
 
+/// Whether one of the notices has a case of this kind that nobody resolved.
+///
+/// # Errors
+/// What the database says.
+pub async fn any_open(
+    connection: &mut PgConnection,
+    institution_id: i32,
+    kind: CaseKind,
+    navs: &[&str],
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from cases where institution_id = $1 and kind = $2 and nav = any($3) and state <> 3)",
+    )
+    .bind(institution_id)
+    .bind(kind.as_str())
+    .bind(navs)
+    .fetch_one(connection)
+    .instrument(store::span("find open cases"))
+    .await
+}
+
 fn order(case: &NewCase) -> (i32, &'static str, &str) {
     (case.institution_id, case.kind.as_str(), &case.key)
 }

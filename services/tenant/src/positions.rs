@@ -1,5 +1,6 @@
 //! Debt positions over gRPC: created in natural batches, read, changed as long as nobody pays.
 
+mod cancel;
 mod change;
 mod create;
 mod draft;
@@ -28,6 +29,7 @@ use tonic::{Request, Response, Status};
 
 pub(crate) use self::write::hold_numbers;
 use self::{
+    cancel::Which,
     change::{Change, Wish},
     create::{Created, Creator, Item},
     draft::Draft,
@@ -207,9 +209,35 @@ impl positions_server::Positions for Positions {
     ) -> Result<Response<proto::CancelPositionResponse>, Status> {
         let actor = rpc::actor(&request);
         let proto::CancelPositionRequest { institution, position_id, force } = request.into_inner();
-        let change = Change::Cancel(read::position_id(&position_id)?);
+        let change = Change::Cancel(Which::Position(read::position_id(&position_id)?));
         let position = self.change(&actor, &institution, force, change).await?;
         Ok(Response::new(proto::CancelPositionResponse { position }))
+    }
+
+    async fn cancel_instalment(
+        &self,
+        request: Request<proto::CancelInstalmentRequest>,
+    ) -> Result<Response<proto::CancelInstalmentResponse>, Status> {
+        let actor = rpc::actor(&request);
+        let proto::CancelInstalmentRequest { institution, notice_number, force } = request.into_inner();
+        let change = Change::Cancel(Which::Instalment(read::notice_number(&notice_number)?, None));
+        let position = self.change(&actor, &institution, force, change).await?;
+        Ok(Response::new(proto::CancelInstalmentResponse { position }))
+    }
+
+    async fn restore_position(
+        &self,
+        request: Request<proto::RestorePositionRequest>,
+    ) -> Result<Response<proto::RestorePositionResponse>, Status> {
+        let actor = rpc::actor(&request);
+        let proto::RestorePositionRequest { institution, position_id, notice_number, force } = request.into_inner();
+        let position_id = read::position_id(&position_id)?;
+        let which = match notice_number.as_str() {
+            "" => Which::Position(position_id),
+            number => Which::Instalment(read::notice_number(number)?, Some(position_id)),
+        };
+        let position = self.change(&actor, &institution, force, Change::Restore(which)).await?;
+        Ok(Response::new(proto::RestorePositionResponse { position }))
     }
 
     async fn get_position(

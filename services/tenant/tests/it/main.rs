@@ -4,6 +4,7 @@
 mod access;
 mod apply;
 mod bulkheads;
+mod cancelled;
 mod cases;
 mod changes;
 mod conflict;
