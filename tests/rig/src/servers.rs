@@ -20,4 +20,6 @@ pub enum Mode {
     Fast,
     /// As in production.
     Durable,
+    /// The same, with no more connections and locks than PostgreSQL has by itself: for figures.
+    Stock,
 }
