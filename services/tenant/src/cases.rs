@@ -102,6 +102,26 @@ pub async fn resolve(
     Ok(())
 }
 
+/// Resolves cases of one kind whose cause is gone, (institution, key), in the caller's transaction; those that do not exist change
+/// nothing.
+///
+/// # Errors
+/// What the database says.
+pub async fn resolve_all(connection: &mut PgConnection, kind: CaseKind, cases: &[(i32, String)]) -> sqlx::Result<()> {
+    sqlx::query(
+        "update cases set state = 3
+         from unnest($2::int4[], $3::text[]) as gone (institution_id, key)
+         where cases.institution_id = gone.institution_id and cases.kind = $1 and cases.key = gone.key and cases.state <> 3",
+    )
+    .bind(kind.as_str())
+    .bind(cases.iter().map(|(institution_id, _)| *institution_id).collect::<Vec<_>>())
+    .bind(cases.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
+    .execute(connection)
+    .instrument(store::span("resolve cases"))
+    .await?;
+    Ok(())
+}
+
 /// Whether one of the notices has a case of this kind that nobody resolved.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ mod cancel;
 mod change;
 mod create;
 mod draft;
+mod elsewhere;
 pub(crate) mod facts;
 pub mod fuzz;
 mod plan;
@@ -25,6 +26,7 @@ use fiorino_kit::{
 };
 use fiorino_proto::positions::v1::{self as proto, create_outcome::Outcome, positions_server};
 use sqlx::PgPool;
+use tokio::{sync::Semaphore, task};
 use tonic::{Request, Response, Status};
 
 pub(crate) use self::write::hold_numbers;
@@ -41,6 +43,13 @@ const POSITIONS_MAX: usize = 1_000;
 
 /// Instalments of one `CreatePositions`: what one transaction writes in well under a second.
 const INSTALMENTS_MAX: usize = 10_000;
+
+/// `CreatePositions` in work at once: a load takes what time is left over by those who ask for notices, not a processor for each of its
+/// clients.
+const BULKS: usize = 1;
+
+/// Positions that are read one after the other before others have their turn on this thread.
+const TURN: usize = 32;
 
 /// Batches of single creations at once.
 const LANES: usize = 2;
@@ -59,6 +68,7 @@ pub struct Positions {
     clock: Clock,
     creator: Arc<Creator>,
     singles: Batcher<Item, Result<Created>, Error>,
+    bulks: Semaphore,
 }
 
 // === impl Positions ===
@@ -72,7 +82,7 @@ impl Positions {
             let creator = Arc::clone(&of_lanes);
             async move { creator.create(&items).await }
         });
-        Self { pool, environment, clock, creator, singles }
+        Self { pool, environment, clock, creator, singles, bulks: Semaphore::new(BULKS) }
     }
 
     async fn create(
@@ -86,14 +96,15 @@ impl Positions {
         let draft = Draft::read("position", &new)?;
         let item = Item { institution, client: client.into(), path: "position".into(), draft: Arc::new(draft) };
         let created = self.singles.call(item).await.map_err(broken_off)??;
-        let (position, replayed) = match created {
+        let replayed = matches!(created, Created::Replayed(_));
+        let position = match created {
             Created::Fresh(planned) => {
-                (view::position(&planned.owner, &planned.position, &planned.notices, self.clock.now()), false)
+                view::position(&planned.owner, &planned.position, &planned.notices, self.clock.now())
             }
-            Created::Replayed(known) => {
+            Created::Paid(known) | Created::Replayed(known) => {
                 let mut connection = self.pool.acquire().await?;
                 let owner = facts::owner(&mut connection, &self.environment, institution).await?;
-                (read::one(&mut connection, &owner, known.position_id, self.clock.now()).await?, true)
+                read::one(&mut connection, &owner, known.position_id, self.clock.now()).await?
             }
         };
         Ok(proto::CreatePositionResponse { position: Some(position), replayed })
@@ -109,10 +120,14 @@ impl Positions {
         let instalments =
             request.positions.iter().flat_map(|new| &new.options).map(|option| option.instalments.len()).sum();
         within(instalments, "positions.options.instalments", INSTALMENTS_MAX)?;
+        let _bulk = self.bulks.acquire().await.map_err(|_| Error::Interrupted)?;
         let client: Arc<str> = client.into();
         let mut items = Vec::with_capacity(request.positions.len());
         let mut unreadable = Vec::new();
         for (place, new) in request.positions.iter().enumerate() {
+            if place % TURN == TURN - 1 {
+                task::yield_now().await;
+            }
             let path = format!("positions[{place}]");
             match Draft::read(&path, new) {
                 Ok(draft) => {

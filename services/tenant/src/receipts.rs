@@ -7,6 +7,7 @@ mod apply;
 mod arrived;
 mod event;
 pub mod fuzz;
+mod loaded;
 mod store;
 
 use std::slice;
@@ -21,6 +22,8 @@ use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, Span, info_span};
 
+pub use self::loaded::LOADED_STATEMENT;
+pub(crate) use self::loaded::{own_payment, settle};
 use self::{arrived::Arrived, store::Applying};
 use crate::{
     Error, Result,

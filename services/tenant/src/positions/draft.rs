@@ -13,6 +13,7 @@ use fiorino_proto::positions::v1 as proto;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use super::elsewhere::{Broken, PaidElsewhere};
 use crate::{Error, Result, Violation};
 
 /// Instalments of one position over all its options: what a read or a list can answer in one message.
@@ -49,6 +50,8 @@ pub(crate) struct DraftInstalment {
     pub(crate) description: Text<140>,
     /// From another system; `None` = to be issued.
     pub(crate) number: Option<NoticeNumber>,
+    /// Another system was paid.
+    pub(crate) paid_elsewhere: Option<PaidElsewhere>,
 }
 
 /// Collects violations.
@@ -131,7 +134,31 @@ impl Reader {
             "" => Some(None),
             told => self.keep(foreign_number(told), || at("notice_number")).map(Some),
         };
-        Some(DraftInstalment { amount: amount?, due: due?, description: description?, number: number? })
+        let paid_elsewhere = self.paid_elsewhere(&at, new);
+        Some(DraftInstalment {
+            amount: amount?,
+            due: due?,
+            description: description?,
+            number: number?,
+            paid_elsewhere: paid_elsewhere?,
+        })
+    }
+
+    /// `None` = a rule is broken.
+    fn paid_elsewhere(
+        &mut self,
+        at: impl Fn(&str) -> String,
+        new: &proto::NewInstalment,
+    ) -> Option<Option<PaidElsewhere>> {
+        let Some(told) = &new.already_paid else { return Some(None) };
+        if new.notice_number.is_empty() {
+            let remedy = "must be set where already_paid is: no number is issued for what another system was paid for; send its number";
+            self.tell(|| at("notice_number"), || remedy.to_owned());
+        }
+        let read = PaidElsewhere::read(told).map_err(|broken| {
+            broken.into_iter().for_each(|Broken { field, message }| self.tell(|| at(field), || message));
+        });
+        read.ok().map(Some)
     }
 
     fn debtor(&mut self, path: &str, told: Option<&proto::Debtor>) -> Option<Debtor> {
@@ -174,6 +201,10 @@ impl Reader {
             for (place, instalment) in told.instalments.iter().enumerate() {
                 let field = || format!("{path}.options[{option}].instalments[{place}].description");
                 self.no_code_in(debtor, &instalment.description, field);
+                if let Some(paid) = &instalment.already_paid {
+                    let field = || format!("{path}.options[{option}].instalments[{place}].already_paid.how");
+                    self.no_code_in(debtor, &paid.how, field);
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{
     draft::{Draft, DraftInstalment},
+    elsewhere,
     facts::{Facts, Owner, Service},
     rows::{NoticeRow, PositionRow},
     stored::{StoredBeneficiary, StoredDebtor, StoredTransfer},
@@ -53,7 +54,7 @@ pub(super) fn plan(asked: &Asked<'_>, draft: &Draft, facts: &Facts) -> Result<Pl
     for (option_no, option) in (1..).zip(&draft.options) {
         for (instalment_no, instalment) in (1..).zip(&option.instalments) {
             let path = || format!("{}.options[{}].instalments[{}]", asked.path, option_no - 1, instalment_no - 1);
-            check(path, instalment, facts, service, &mut violations);
+            check(path, instalment, facts, service, asked.now, &mut violations);
             let place = (option_no, instalment_no);
             match notice(asked, draft, instalment, place, &facts.owner, service) {
                 Ok(notice) => notices.push(notice),
@@ -64,6 +65,7 @@ pub(super) fn plan(asked: &Asked<'_>, draft: &Draft, facts: &Facts) -> Result<Pl
     if !violations.is_empty() {
         return Err(Error::Invalid(violations));
     }
+    elsewhere::settle(&mut notices);
     let position = PositionRow {
         institution_id: facts.owner.institution_id,
         id: asked.id,
@@ -160,10 +162,21 @@ fn check(
     instalment: &DraftInstalment,
     facts: &Facts,
     service: &Service,
+    now: Timestamp,
     violations: &mut Vec<Violation>,
 ) {
-    if let Err(message) = within_limits(service, instalment.amount) {
-        violations.push(Violation::new(format!("{}.amount_cents", path()), message));
+    match &instalment.paid_elsewhere {
+        // Limits are about what is asked for.
+        Some(paid) if paid.on > LegalDate::today(now) => {
+            let message = "is after today; send the day on which it was paid, or leave already_paid out";
+            violations.push(Violation::new(format!("{}.already_paid.paid_on", path()), message));
+        }
+        Some(_) => {}
+        None => {
+            if let Err(message) = within_limits(service, instalment.amount) {
+                violations.push(Violation::new(format!("{}.amount_cents", path()), message));
+            }
+        }
     }
     match &instalment.number {
         Some(number) if !facts.accepts(number) => {
@@ -210,6 +223,7 @@ fn notice(
         debtor: StoredDebtor::from(&draft.debtor),
         transfers: transfers(service, instalment.amount)?,
         receipt_id: None,
+        paid_elsewhere: instalment.paid_elsewhere.clone(),
         activated_at: None,
     })
 }

@@ -13,7 +13,10 @@ use sqlx::{FromRow, PgConnection, Row as _, postgres::PgRow, types::Json};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::stored::{StoredDebtor, StoredTransfer};
+use super::{
+    elsewhere::PaidElsewhere,
+    stored::{StoredDebtor, StoredTransfer},
+};
 
 /// A row of `debt_position`.
 pub(crate) struct PositionRow {
@@ -48,6 +51,7 @@ pub(crate) struct NoticeRow {
     pub(crate) debtor: StoredDebtor,
     pub(crate) transfers: Vec<StoredTransfer>,
     pub(crate) receipt_id: Option<String>,
+    pub(crate) paid_elsewhere: Option<PaidElsewhere>,
     pub(crate) activated_at: Option<Timestamp>,
 }
 
@@ -56,6 +60,7 @@ macro_rules! notice_columns {
     () => {
         "n.institution_id, n.nav, n.position_id, n.option_no, n.instalment_no, n.state, n.version, n.amount_cents, n.due_date,
          n.issued_on, n.expiry_policy, n.description, n.service_code, n.account, n.debtor, n.transfers, n.receipt_id,
+         n.paid_elsewhere,
          (select max(a.activated_at) from activation a where a.institution_id = n.institution_id and a.nav = n.nav) as activated_at"
     };
 }
@@ -100,9 +105,10 @@ pub(super) async fn insert_notices(connection: &mut PgConnection, mut rows: Vec<
     sqlx::query(
         "insert into notice
              (institution_id, nav, position_id, option_no, instalment_no, state, version, amount_cents, due_date, issued_on,
-              expiry_policy, description, service_code, account, debtor, transfers)
+              expiry_policy, description, service_code, account, debtor, transfers, paid_elsewhere)
          select * from unnest($1::int4[], $2::text[], $3::uuid[], $4::int2[], $5::int2[], $6::int2[], $7::int8[], $8::int8[],
-             $9::date[], $10::date[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[])",
+             $9::date[], $10::date[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[],
+             $17::jsonb[])",
     )
     .bind(rows.iter().map(|row| row.institution_id).collect::<Vec<_>>())
     .bind(text(|row| row.nav.as_str()))
@@ -120,6 +126,7 @@ pub(super) async fn insert_notices(connection: &mut PgConnection, mut rows: Vec<
     .bind(text(|row| &row.account))
     .bind(rows.iter().map(|row| Json(&row.debtor)).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| Json(&row.transfers)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.paid_elsewhere.as_ref().map(Json)).collect::<Vec<_>>())
     .execute(connection)
     .instrument(store::span("insert notices"))
     .await?;
@@ -166,6 +173,7 @@ impl FromRow<'_, PgRow> for NoticeRow {
             debtor: row.try_get::<Json<StoredDebtor>, _>("debtor")?.0,
             transfers: row.try_get::<Json<Vec<StoredTransfer>>, _>("transfers")?.0,
             receipt_id: row.try_get("receipt_id")?,
+            paid_elsewhere: row.try_get::<Option<Json<PaidElsewhere>>, _>("paid_elsewhere")?.map(|json| json.0),
             activated_at: row
                 .try_get::<Option<jiff_sqlx::Timestamp>, _>("activated_at")?
                 .map(jiff_sqlx::Timestamp::to_jiff),

@@ -176,7 +176,10 @@ impl<'a> Planner<'a> {
         let expected_cents = self.known.activated_cents.get(key).copied().unwrap_or(instalment.locked.amount_cents);
         // Another version of the receipt that paid it is no second payment.
         if instalment.receipt_id.as_deref() != Some(&arrived.told.receipt_id) {
+            let elsewhere = instalment.is_paid_elsewhere();
             let case = instalment.happens(InstalmentEvent::ReceiptApplied);
+            // The same payment as the one that was loaded, or a second one: only a person can tell.
+            let case = if elsewhere { Some(CaseKind::ReceiptPaidElsewhere) } else { case };
             instalment.receipt_id.get_or_insert_with(|| arrived.told.receipt_id.clone());
             if let Some(kind) = case {
                 self.case(arrived, key, kind, json!({ "amount_cents": arrived.told.amount_cents }));
@@ -213,7 +216,7 @@ impl<'a> Planner<'a> {
         self.plan.cases.push(NewCase {
             institution_id: key.institution_id,
             kind,
-            key: format!("{}/{}", key.receipt_id, key.version),
+            key: key.case_key(),
             nav: Some(arrived.told.notice_number.clone()).filter(|nav| !nav.is_empty()),
             receipt_id: Some(arrived.told.receipt_id.clone()),
             detail,
@@ -231,6 +234,11 @@ impl<'a> Planner<'a> {
 // === impl Instalment ===
 
 impl Instalment {
+    /// It was loaded as paid, and no receipt has come for it.
+    fn is_paid_elsewhere(&self) -> bool {
+        self.state == InstalmentState::Paid && self.receipt_id.is_none()
+    }
+
     /// A fact; facts are never refused (ARCHITECTURE.md 4.6).
     fn happens(&mut self, event: InstalmentEvent) -> Option<CaseKind> {
         let transition = next(self.state, event).ok()?;

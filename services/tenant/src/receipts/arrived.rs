@@ -72,6 +72,15 @@ struct ContentTransfer<'a> {
     taxonomy: &'a str,
 }
 
+// === impl Key ===
+
+impl Key {
+    /// What tells its cases from those of other receipts.
+    pub(super) fn case_key(&self) -> String {
+        format!("{}/{}", self.receipt_id, self.version)
+    }
+}
+
 // === impl Arrived ===
 
 impl Arrived {

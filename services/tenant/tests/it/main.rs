@@ -12,6 +12,7 @@ mod display;
 mod distribution;
 mod fence;
 mod fixture;
+mod loading;
 mod manifest;
 mod money;
 mod notices;

@@ -32,8 +32,10 @@ async fn the_runtime_role_cannot_delete_what_outlives_everything() {
         "delete from receipt_key",
         "delete from receipt",
         "delete from cases",
+        "delete from foreign_number",
         // What was said once stays said.
         "update client_reference set position_id = gen_random_uuid()",
+        "update foreign_number set nav = ''",
         "update activation set amount_cents = 0",
         "update position_change set position_id = gen_random_uuid()",
         "update receipt_key set content_hash = ''",
