@@ -119,7 +119,8 @@ async fn write<I>(conn: &mut PgConnection, base: Option<&State<I>>, state: &Stat
         let good: Vec<Option<&[u8]>> = rows.iter().map(|row| row.2.as_deref()).collect();
         sqlx::query(
             "insert into config_copy (uid, latest, good)
-             select * from unnest($1::text[], $2::bytea[], $3::bytea[])
+             select changed.uid, changed.latest, changed.good
+             from unnest($1::text[], $2::bytea[], $3::bytea[]) as changed (uid, latest, good)
              on conflict (uid) do update set latest = excluded.latest, good = excluded.good",
         )
         .bind(uids)

@@ -10,16 +10,32 @@ use uuid::Uuid;
 
 use crate::payment::{Payment, Transfer};
 
+/// Columns of [`Row`] of `payment`.
+macro_rules! payment_columns {
+    () => {
+        "institution, receipt_id, sequence, version, event_id, notice_number, iuv, issuer, amount_cents, paid_at, recorded_at,
+         psp_id, psp_name, payment_method, position_id, client_reference, service_code, description, application_date,
+         transfer_date, stand_in, transfers"
+    };
+}
+
 /// Reads one payment: `$1` institution, `$2` receipt id.
-pub const GET: &str = "select * from payment where institution = $1 and receipt_id = $2";
+pub const GET: &str =
+    concat!("select ", payment_columns!(), " from payment where institution = $1 and receipt_id = $2");
 
 /// Reads a page: `$1` institution, `$2` sequence to begin after, `$3` rows.
-pub const LIST: &str = "select * from payment where institution = $1 and sequence > $2 order by sequence limit $3";
+pub const LIST: &str = concat!(
+    "select ",
+    payment_columns!(),
+    " from payment where institution = $1 and sequence > $2 order by sequence limit $3"
+);
 
 /// Reads a page of one notice: `$1` institution, `$2` sequence to begin after, `$3` rows, `$4` notice number.
-pub const LIST_OF_NOTICE: &str = "
-    select * from payment
-    where institution = $1 and notice_number = $4 and sequence > $2 order by sequence limit $3";
+pub const LIST_OF_NOTICE: &str = concat!(
+    "select ",
+    payment_columns!(),
+    " from payment where institution = $1 and notice_number = $4 and sequence > $2 order by sequence limit $3"
+);
 
 /// What one batch of messages does to the tables.
 #[derive(Debug, Clone, Default)]
@@ -235,6 +251,9 @@ async fn upsert(
     let payments: Vec<&Payment> = payments.values().collect();
     let written = sqlx::query(
         "insert into payment
+             (institution, receipt_id, sequence, version, event_id, notice_number, iuv, issuer, amount_cents, paid_at, recorded_at,
+              psp_id, psp_name, payment_method, position_id, client_reference, service_code, description, application_date,
+              transfer_date, stand_in, transfers)
          select told.institution, told.receipt_id, numbered.sequence, told.version, told.event_id, told.notice_number,
                 told.iuv, told.issuer, told.amount_cents, told.paid_at, told.recorded_at, told.psp_id, told.psp_name,
                 told.payment_method, told.position_id, told.client_reference, told.service_code, told.description,

@@ -63,7 +63,9 @@ pub async fn open(connection: &mut PgConnection, cases: &[NewCase]) -> sqlx::Res
     let optional = |of: fn(&NewCase) -> Option<String>| ordered.iter().map(|case| of(case)).collect::<Vec<_>>();
     sqlx::query(
         "insert into cases (institution_id, kind, key, id, nav, receipt_id, detail, opened_at)
-         select * from unnest($1::int4[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[], $8::timestamptz[])
+         select found.institution_id, found.kind, found.key, found.id, found.nav, found.receipt_id, found.detail, found.opened_at
+         from unnest($1::int4[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[], $8::timestamptz[])
+             as found (institution_id, kind, key, id, nav, receipt_id, detail, opened_at)
          on conflict (institution_id, kind, key) do update
          set state = 1, owner = null, detail = excluded.detail, opened_at = excluded.opened_at
          where cases.state = 3",

@@ -160,9 +160,13 @@ impl Relay {
 
     async fn read(&self, shards: &[i16]) -> sqlx::Result<Vec<Row>> {
         sqlx::query_as(
-            "select message.*, extract(epoch from now() - created_at)::float8 as age_s
+            "select message.shard, message.id, message.topic, message.key, message.event_id, message.event_type, message.payload,
+                 message.traceparent, message.created_at, extract(epoch from now() - message.created_at)::float8 as age_s
              from unnest($1::smallint[]) as held (shard)
-             cross join lateral (select * from outbox where outbox.shard = held.shard order by id limit $2) as message
+             cross join lateral (
+                 select o.shard, o.id, o.topic, o.key, o.event_id, o.event_type, o.payload, o.traceparent, o.created_at
+                 from outbox o where o.shard = held.shard order by o.id limit $2
+             ) as message
              order by message.shard, message.id",
         )
         .bind(shards)

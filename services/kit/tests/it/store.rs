@@ -77,10 +77,10 @@ async fn the_broken_constraint_is_told() {
         .execute(&database.pool)
         .await
         .unwrap();
-    let error = sqlx::query("insert into t values (11)").execute(&database.pool).await.unwrap_err();
+    let error = sqlx::query("insert into t (id) values (11)").execute(&database.pool).await.unwrap_err();
     assert_eq!(store::constraint(&error), Some("t_id_is_small"));
     assert!(!store::transient(&error));
-    let other = sqlx::query("select * from absent").execute(&database.pool).await.unwrap_err();
+    let other = sqlx::query("select id from absent").execute(&database.pool).await.unwrap_err();
     assert_eq!(store::constraint(&other), None);
 }
 
@@ -91,7 +91,7 @@ async fn a_database_that_only_reads_is_away() {
     sqlx::query("create table t (id int)").execute(&database.pool).await.unwrap();
     let mut transaction = store::begin(&database.pool).await.unwrap();
     sqlx::query("set transaction read only").execute(&mut *transaction).await.unwrap();
-    let error = sqlx::query("insert into t values (1)").execute(&mut *transaction).await.unwrap_err();
+    let error = sqlx::query("insert into t (id) values (1)").execute(&mut *transaction).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().code().unwrap(), "25006");
     assert!(store::transient(&error) && store::away(&error));
 
@@ -109,7 +109,7 @@ async fn what_the_database_refuses_is_told_without_its_values() {
         .execute(&database.pool)
         .await
         .unwrap();
-    let insert = sqlx::query("insert into t values ('Maria Rossi')").execute(&database.pool);
+    let insert = sqlx::query("insert into t (name) values ('Maria Rossi')").execute(&database.pool);
     let error = insert.await.unwrap_err();
     let whole = format!("{:?}", error.as_database_error().unwrap());
     assert!(whole.contains("Maria Rossi"), "the driver knows the row: {whole}");
@@ -117,7 +117,7 @@ async fn what_the_database_refuses_is_told_without_its_values() {
     let error = sqlx::query("select 'Maria Rossi'::text::int").execute(&database.pool).await.unwrap_err();
     assert!(error.to_string().contains("Maria Rossi"));
     assert_eq!(chain(&error), "the database answered 22P02");
-    let error = sqlx::query("select * from absent").execute(&database.pool).await.unwrap_err();
+    let error = sqlx::query("select id from absent").execute(&database.pool).await.unwrap_err();
     assert_eq!(chain(&error), "the database answered 42P01, relation \"absent\" does not exist");
 }
 
@@ -126,7 +126,7 @@ async fn a_dropped_transaction_changes_nothing() {
     let database = database().await;
     sqlx::query("create table t (id int)").execute(&database.pool).await.unwrap();
     let mut transaction = store::begin(&database.pool).await.unwrap();
-    sqlx::query("insert into t values (1)").execute(&mut *transaction).await.unwrap();
+    sqlx::query("insert into t (id) values (1)").execute(&mut *transaction).await.unwrap();
     drop(transaction);
     let count: i64 = sqlx::query_scalar("select count(*) from t").fetch_one(&database.pool).await.unwrap();
     assert_eq!(count, 0);
@@ -136,7 +136,7 @@ async fn a_dropped_transaction_changes_nothing() {
 async fn replicas_that_start_together_migrate_once() {
     let database = database().await;
     let options = DatabaseOptions::for_url(&database.url).unwrap();
-    let sql = SqlStr::from_static("create table t (id int); insert into t values (1)");
+    let sql = SqlStr::from_static("create table t (id int); insert into t (id) values (1)");
     let migration = Migration::new(1, Cow::Borrowed("t"), MigrationType::Simple, sql, false);
     let migrator = Migrator { migrations: Cow::Owned(vec![migration]), ..Migrator::DEFAULT };
     let migrated = join_all((0..4).map(|_| store::migrate_as_owner(&options, &migrator))).await;

@@ -77,7 +77,9 @@ impl Queue {
     pub(super) async fn due(&self, shards: &[i16]) -> sqlx::Result<Vec<Due>> {
         let rows = sqlx::query_as(
             "with due as (
-                select fresh.* from unnest($1::smallint[]) held (shard) cross join lateral (
+                select fresh.id_pa, fresh.receipt_id, fresh.version, fresh.content_hash, fresh.findings, fresh.traceparent,
+                    fresh.received_at, fresh.message_id, fresh.attempts, fresh.next_attempt_at
+                from unnest($1::smallint[]) held (shard) cross join lateral (
                     select id_pa, receipt_id, version, content_hash, findings, traceparent, received_at, message_id, attempts,
                         next_attempt_at
                     from receipt_inbox
@@ -85,7 +87,8 @@ impl Queue {
                     order by next_attempt_at limit $2
                 ) fresh order by next_attempt_at limit $3
             ), sized as (
-                select due.*, message.charset, message.body, sum(octet_length(message.body))
+                select due.id_pa, receipt_id, version, content_hash, findings, traceparent, due.received_at, attempts,
+                    message.charset, message.body, sum(octet_length(message.body))
                     over (order by next_attempt_at, due.id_pa, receipt_id, version) as total
                 from due join receipt_message message
                     on message.id_pa = due.id_pa and message.received_at = due.received_at and message.id = due.message_id

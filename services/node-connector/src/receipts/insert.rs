@@ -13,7 +13,9 @@ use super::inbox::NewReceipt;
 /// of the table: a look-up by key per receipt.
 pub(crate) const INSERT_BATCH: &str = "
     with input as (
-        select *, sha256(body) as body_sha256 from unnest(
+        select id_pa, receipt_id, content_hash, state, answered, shard, findings, traceparent, received_at, message_id, peer,
+            request_id, path_station, charset, body, sha256(body) as body_sha256
+        from unnest(
             $1::text[], $2::text[], $3::bytea[], $4::text[], $5::bool[], $6::smallint[], $7::text[], $8::text[],
             $9::timestamptz[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[]
         ) as input (

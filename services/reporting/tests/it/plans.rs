@@ -16,6 +16,9 @@ async fn plans(#[case] statement: &'static str, #[case] arguments: &str, #[case]
     let mut connection = world.database.pool.acquire().await.unwrap();
     sqlx::raw_sql(
         "insert into payment
+             (institution, receipt_id, sequence, version, event_id, notice_number, iuv, issuer, amount_cents, paid_at, recorded_at,
+              psp_id, psp_name, payment_method, position_id, client_reference, service_code, description, application_date,
+              transfer_date, stand_in, transfers)
          select '80012340560', 'r' || n, n, 1, gen_random_uuid(), '3120000000' || lpad((n % 9000)::text, 8, '0'), '', '', 100, now(),
                 now(), '', '', '', '', '', '', '', null, null, false, '[]'
          from generate_series(1, 20000) as n;

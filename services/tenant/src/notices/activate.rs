@@ -87,9 +87,11 @@ pub(super) async fn record(
         "insert into activation
              (institution_id, nav, station_id, amount_cents, requested_cents, transfer_type, payment_note, transfers, notice_version,
               config_seq, activated_at, recorded_by)
-         select made.*, $11, $12
+         select made.institution_id, made.nav, made.station_id, made.amount_cents, made.requested_cents, made.transfer_type,
+             made.payment_note, made.transfers, made.notice_version, made.config_seq, $11, $12
          from unnest($1::int4[], $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int2[], $7::text[], $8::jsonb[], $9::int8[],
-             $10::int8[]) as made",
+             $10::int8[]) as made (institution_id, nav, station_id, amount_cents, requested_cents, transfer_type, payment_note,
+             transfers, notice_version, config_seq)",
     )
     .bind(records.iter().map(|one| one.institution_id).collect::<Vec<_>>())
     .bind(text(|one| &one.nav))

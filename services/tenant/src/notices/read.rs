@@ -95,14 +95,17 @@ macro_rules! statement {
             $more,
             " from unnest($2::text[], $3::text[], $4::text[]) with ordinality as asked (fiscal_code, nav, station_id, place)
              left join lateral (
-                 select * from institution i where i.environment = $1 and i.fiscal_code = asked.fiscal_code limit 1
+                 select i.institution_id, i.fiscal_code, i.phase, i.legal_name, i.office_name, i.config_seq, i.node_connected_at
+                 from institution i where i.environment = $1 and i.fiscal_code = asked.fiscal_code limit 1
              ) i on true
              left join lateral (
                  select true as associated from association a
                  where a.institution_id = i.institution_id and a.station_id = asked.station_id and not a.removed limit 1
              ) station on true
              left join lateral (
-                 select * from notice n where n.institution_id = i.institution_id and n.nav = asked.nav limit 1
+                 select n.institution_id, n.nav, n.state, n.version, n.amount_cents, n.due_date, n.issued_on, n.expiry_policy,
+                     n.description, n.account, n.transfers, n.debtor
+                 from notice n where n.institution_id = i.institution_id and n.nav = asked.nav limit 1
              ) n on true
              left join lateral number_in_use(n.institution_id, n.account, $5) number on true
              left join lateral (

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     draft::INSTALMENTS_MAX,
     facts::Owner,
-    rows::{NoticeRow, PositionRow, notice_columns},
+    rows::{NoticeRow, PositionRow, notice_columns, position_columns},
     view,
 };
 use crate::{Error, Result};
@@ -40,12 +40,16 @@ pub(super) async fn one(
     id: Uuid,
     now: Timestamp,
 ) -> Result<proto::Position> {
-    let row: Option<PositionRow> = sqlx::query_as("select * from debt_position where institution_id = $1 and id = $2")
-        .bind(owner.institution_id)
-        .bind(id)
-        .fetch_optional(&mut *connection)
-        .instrument(store::span("read position"))
-        .await?;
+    let row: Option<PositionRow> = sqlx::query_as(concat!(
+        "select ",
+        position_columns!(),
+        " from debt_position where institution_id = $1 and id = $2"
+    ))
+    .bind(owner.institution_id)
+    .bind(id)
+    .fetch_optional(&mut *connection)
+    .instrument(store::span("read position"))
+    .await?;
     let row = row.ok_or_else(|| unknown("position_id", owner))?;
     let notices = notices(connection, owner.institution_id, &[id], INSTALMENTS_MAX).await?;
     Ok(view::position(owner, &row, &notices, now))
@@ -185,18 +189,24 @@ async fn page(
     let debtor = request.debtor_fiscal_code.to_ascii_uppercase();
     let service = request.service_code.as_str();
     let statement = match (debtor.as_str(), service) {
-        ("", "") => {
-            "select * from debt_position where institution_id = $1 and id < $2 and $4 = '' and $5 = ''
+        ("", "") => concat!(
+            "select ",
+            position_columns!(),
+            " from debt_position where institution_id = $1 and id < $2 and $4 = '' and $5 = ''
              order by id desc limit $3"
-        }
-        ("", _) => {
-            "select * from debt_position where institution_id = $1 and id < $2 and $4 = '' and service_code = $5
+        ),
+        ("", _) => concat!(
+            "select ",
+            position_columns!(),
+            " from debt_position where institution_id = $1 and id < $2 and $4 = '' and service_code = $5
              order by id desc limit $3"
-        }
-        (_, _) => {
-            "select * from debt_position where institution_id = $1 and id < $2 and debtor_code = $4 and ($5 = '' or service_code = $5)
+        ),
+        (_, _) => concat!(
+            "select ",
+            position_columns!(),
+            " from debt_position where institution_id = $1 and id < $2 and debtor_code = $4 and ($5 = '' or service_code = $5)
              order by id desc limit $3"
-        }
+        ),
     };
     sqlx::query_as(statement)
         .bind(institution_id)

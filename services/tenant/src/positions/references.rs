@@ -67,7 +67,9 @@ pub(super) async fn take(
     let (ids, clients, references) = columns(news.iter().map(|(reference, ..)| *reference));
     let rows: Vec<(i32, String, String)> = sqlx::query_as(
         "insert into client_reference (institution_id, client, reference, request_hash, position_id)
-         select * from unnest($1::int4[], $2::text[], $3::text[], $4::bytea[], $5::uuid[])
+         select taken.institution_id, taken.client, taken.reference, taken.request_hash, taken.position_id
+         from unnest($1::int4[], $2::text[], $3::text[], $4::bytea[], $5::uuid[])
+             as taken (institution_id, client, reference, request_hash, position_id)
          on conflict (institution_id, client, reference) do nothing
          returning institution_id, client, reference",
     )

@@ -66,6 +66,14 @@ macro_rules! notice_columns {
 }
 pub(super) use notice_columns;
 
+/// Columns of [`PositionRow`] of `debt_position`.
+macro_rules! position_columns {
+    () => {
+        "institution_id, id, client, client_reference, service_code, description, debtor_code, options, created_at"
+    };
+}
+pub(super) use position_columns;
+
 /// Inserts positions in one statement.
 ///
 /// # Errors
@@ -75,8 +83,11 @@ pub(super) async fn insert_positions(connection: &mut PgConnection, rows: &[&Pos
     sqlx::query(
         "insert into debt_position
              (institution_id, id, client, client_reference, service_code, description, debtor_code, options, created_at)
-         select * from unnest($1::int4[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::jsonb[],
-             $9::timestamptz[])",
+         select made.institution_id, made.id, made.client, made.client_reference, made.service_code, made.description,
+             made.debtor_code, made.options, made.created_at
+         from unnest($1::int4[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::jsonb[],
+             $9::timestamptz[])
+             as made (institution_id, id, client, client_reference, service_code, description, debtor_code, options, created_at)",
     )
     .bind(rows.iter().map(|row| row.institution_id).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
@@ -106,9 +117,14 @@ pub(super) async fn insert_notices(connection: &mut PgConnection, mut rows: Vec<
         "insert into notice
              (institution_id, nav, position_id, option_no, instalment_no, state, version, amount_cents, due_date, issued_on,
               expiry_policy, description, service_code, account, debtor, transfers, paid_elsewhere)
-         select * from unnest($1::int4[], $2::text[], $3::uuid[], $4::int2[], $5::int2[], $6::int2[], $7::int8[], $8::int8[],
+         select made.institution_id, made.nav, made.position_id, made.option_no, made.instalment_no, made.state, made.version,
+             made.amount_cents, made.due_date, made.issued_on, made.expiry_policy, made.description, made.service_code, made.account,
+             made.debtor, made.transfers, made.paid_elsewhere
+         from unnest($1::int4[], $2::text[], $3::uuid[], $4::int2[], $5::int2[], $6::int2[], $7::int8[], $8::int8[],
              $9::date[], $10::date[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[],
-             $17::jsonb[])",
+             $17::jsonb[])
+             as made (institution_id, nav, position_id, option_no, instalment_no, state, version, amount_cents, due_date, issued_on,
+             expiry_policy, description, service_code, account, debtor, transfers, paid_elsewhere)",
     )
     .bind(rows.iter().map(|row| row.institution_id).collect::<Vec<_>>())
     .bind(text(|row| row.nav.as_str()))

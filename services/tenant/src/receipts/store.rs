@@ -110,7 +110,8 @@ async fn take_keys(connection: &mut PgConnection, keyed: &[(Key, &Arrived)]) -> 
     ordered.sort_by(|(left, _), (right, _)| left.cmp(right));
     let rows: Vec<(i32, String, i32)> = sqlx::query_as(
         "insert into receipt_key (institution_id, receipt_id, version, content_hash)
-         select * from unnest($1::int4[], $2::text[], $3::int4[], $4::bytea[])
+         select taken.institution_id, taken.receipt_id, taken.version, taken.content_hash
+         from unnest($1::int4[], $2::text[], $3::int4[], $4::bytea[]) as taken (institution_id, receipt_id, version, content_hash)
          on conflict (institution_id, receipt_id, version) do nothing
          returning institution_id, receipt_id, version",
     )
@@ -225,9 +226,11 @@ async fn insert(connection: &mut PgConnection, with: &Applying<'_>, rows: &[Rece
         "insert into receipt
              (institution_id, receipt_id, version, nav, issuer, iuv, amount_cents, outcome, paid_at, received_at, content,
               applied_at, applied_by)
-         select applied.*, $12, $13
+         select applied.institution_id, applied.receipt_id, applied.version, applied.nav, applied.issuer, applied.iuv,
+             applied.amount_cents, applied.outcome, applied.paid_at, applied.received_at, applied.content, $12, $13
          from unnest($1::int4[], $2::text[], $3::int4[], $4::text[], $5::text[], $6::text[], $7::int8[], $8::int2[],
-             $9::timestamptz[], $10::timestamptz[], $11::jsonb[]) as applied",
+             $9::timestamptz[], $10::timestamptz[], $11::jsonb[])
+             as applied (institution_id, receipt_id, version, nav, issuer, iuv, amount_cents, outcome, paid_at, received_at, content)",
     )
     .bind(rows.iter().map(|row| row.key.institution_id).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.key.receipt_id.as_str()).collect::<Vec<_>>())

@@ -30,21 +30,25 @@ async fn filled(money: &Money) -> Vec<String> {
     let made = numbers(&money.create(position("one", &[&[10_000]])).await);
     let id = money.institution_id().await;
     let fill = format!("
-        insert into notice
+        insert into notice (institution_id, nav, position_id, option_no, instalment_no, state, version, amount_cents, due_date, issued_on,
+               expiry_policy, description, service_code, account, debtor, transfers)
         select institution_id, '399' || lpad(n::text, 15, '0'), gen_random_uuid(), 1, 1, state, 1, amount_cents, due_date, issued_on,
                expiry_policy, description, service_code, account, debtor, transfers
         from notice, generate_series(1, 100000) n;
         insert into institution (environment, fiscal_code, platform, uid, namespace, name, legal_name, office_name, phase, config_seq, status_seq)
         select 'Uat', lpad(n::text, 11, '0'), platform, n::text, n::text, n::text, legal_name, office_name, phase, 0, 0
         from institution, generate_series(1, 1500) n where institution_id = {id};
-        insert into association
+        insert into association (institution_id, station_id, aux_digit, code, nav_prefix, issuing, broadcast)
         select i.institution_id, a.station_id, a.aux_digit, a.code, a.nav_prefix, a.issuing, a.broadcast
         from association a, institution i where a.institution_id = {id} and i.institution_id <> {id};
-        insert into account select i.institution_id, a.name, i.institution_id::text, a.holder, 0
+        insert into account (institution_id, name, uid, holder, config_seq)
+        select i.institution_id, a.name, i.institution_id::text, a.holder, 0
         from account a, institution i where a.institution_id = {id} and i.institution_id <> {id};
-        insert into account_number select i.institution_id, a.account, a.valid_from, a.iban, a.postal, a.withdrawn, a.first
+        insert into account_number (institution_id, account, valid_from, iban, postal, withdrawn, first)
+        select i.institution_id, a.account, a.valid_from, a.iban, a.postal, a.withdrawn, a.first
         from account_number a, institution i where a.institution_id = {id} and i.institution_id <> {id};
-        insert into payment_service
+        insert into payment_service (institution_id, code, uid, title, taxonomy_code, account, expiry_policy, active, minimum_cents,
+               maximum_cents, beneficiaries, profile_revision, config_seq)
         select i.institution_id, s.code || n, s.uid, s.title, s.taxonomy_code, s.account, s.expiry_policy, s.active, s.minimum_cents,
                s.maximum_cents, s.beneficiaries, s.profile_revision, 0
         from payment_service s, institution i, generate_series(1, 10) n where s.institution_id = {id} and i.institution_id <> {id};
@@ -151,7 +155,11 @@ async fn stored_attempts_cost_nothing() {
             payment_note, transfers, notice_version, config_seq, recorded_by)
         select institution_id, nav, activated_at - n * interval '1 second', station_id, amount_cents, requested_cents, transfer_type,
             payment_note, transfers, notice_version, config_seq, recorded_by
-        from (select * from activation limit 1) one, generate_series(1, 50000) n; analyze activation";
+        from (
+            select institution_id, nav, activated_at, station_id, amount_cents, requested_cents, transfer_type, payment_note, transfers,
+                notice_version, config_seq, recorded_by
+            from activation limit 1
+        ) one, generate_series(1, 50000) n; analyze activation";
     sqlx::raw_sql(many).execute(money.pool()).await.unwrap();
     let (verify_after, latest_after) = measure().await;
     assert!(verify_after <= verify_before + 4, "verify: {verify_before} blocks before, {verify_after} after");

@@ -59,7 +59,7 @@ async fn the_runtime_role_does_what_the_service_does() {
         "insert into institution (environment, fiscal_code, platform, uid, namespace, name, legal_name, office_name, phase,
              config_seq, status_seq)
          values ('Uat', '80012340560', 'fiorino', 'u', 'n', 'm', 'Comune', '', 2, 1, 1)",
-        "select * from number_in_use(1, 'tesoreria', '2026-07-14')",
+        "select valid_from, iban, postal from number_in_use(1, 'tesoreria', '2026-07-14')",
         "delete from watermark",
         "delete from readback_iban",
         "insert into outbox (shard, topic, key, event_id, event_type, payload) values (1, 't', 'k', gen_random_uuid(), 'e', '')",

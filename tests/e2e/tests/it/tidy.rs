@@ -3,6 +3,7 @@
 mod documents;
 mod layers;
 mod sources;
+mod statements;
 
 use std::{path::Path, process::Command};
 

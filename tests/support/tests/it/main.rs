@@ -22,7 +22,7 @@ async fn a_template_is_made_once_and_cloned_by_many() {
             sqlx::query("create table thing (name text primary key)").execute(&pool).await.map(drop)
         };
         let database = Parts::get().database(&key, migrate).await?;
-        sqlx::query("insert into thing values ('mine')").execute(&database.pool).await?;
+        sqlx::query("insert into thing (name) values ('mine')").execute(&database.pool).await?;
         anyhow::Ok(database)
     };
     let (first, second, third) = tokio::try_join!(clone(), clone(), clone()).unwrap();

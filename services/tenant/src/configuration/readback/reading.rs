@@ -111,7 +111,8 @@ impl Reading {
         let version = |one: &RegisteredAssociation| i16::try_from(one.primitive_version).unwrap_or(i16::MAX);
         sqlx::query(
             "with told as (
-                 select distinct on (institution, station_id, aux_digit, segregation_code, application_code) *
+                 select distinct on (institution, station_id, aux_digit, segregation_code, application_code)
+                     institution, station_id, aux_digit, segregation_code, application_code, broadcast, enabled, primitive_version
                  from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::bool[], $9::int2[])
                      as t (institution, station_id, aux_digit, segregation_code, application_code, broadcast, enabled,
                            primitive_version)
@@ -124,7 +125,9 @@ impl Reading {
                          = (r.institution, r.station_id, r.aux_digit, r.segregation_code, r.application_code)))
              insert into readback_association as held (broker_fiscal_code, institution, station_id, aux_digit,
                  segregation_code, application_code, broadcast, enabled, primitive_version)
-             select $1, * from told
+             select $1, institution, station_id, aux_digit, segregation_code, application_code, broadcast, enabled,
+                 primitive_version
+             from told
              on conflict (institution, broker_fiscal_code, station_id, aux_digit, segregation_code, application_code)
              do update set broadcast = excluded.broadcast, enabled = excluded.enabled,
                  primitive_version = excluded.primitive_version
@@ -149,7 +152,7 @@ impl Reading {
         let from: Vec<_> = self.ibans.iter().map(|(_, from)| jiff_sqlx::Timestamp::from(*from)).collect();
         sqlx::query(
             "with told as (
-                 select distinct on (institution, iban) *
+                 select distinct on (institution, iban) institution, iban, enabled, validity_date
                  from unnest($2::text[], $3::text[], $4::bool[], $5::timestamptz[])
                      as t (institution, iban, enabled, validity_date)
                  order by institution, iban, enabled desc, validity_date),
@@ -158,7 +161,7 @@ impl Reading {
                  where broker_fiscal_code = $1 and not exists (
                      select from told t where (t.institution, t.iban) = (r.institution, r.iban)))
              insert into readback_iban as held (broker_fiscal_code, institution, iban, enabled, validity_date)
-             select $1, * from told
+             select $1, institution, iban, enabled, validity_date from told
              on conflict (institution, broker_fiscal_code, iban)
              do update set enabled = excluded.enabled, validity_date = excluded.validity_date
              where (held.enabled, held.validity_date) is distinct from (excluded.enabled, excluded.validity_date)",

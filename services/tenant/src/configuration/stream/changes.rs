@@ -70,7 +70,8 @@ impl Cursor {
         let page: Vec<Change> = match &*self {
             Self::Snapshot { institution_id, uid } => {
                 sqlx::query_as(
-                    "select r.*, i.fiscal_code as institution
+                    "select r.institution_id, r.uid, r.kind, r.namespace, r.name, r.generation, r.hash, r.spec, r.required_features,
+                         r.config_seq, r.removed, i.fiscal_code as institution
                      from config_resource r
                      left join institution i using (institution_id)
                      where (r.institution_id, r.uid) > ($1, $2) and not r.removed and r.kind = any($3)
@@ -86,7 +87,8 @@ impl Cursor {
             }
             Self::Delta { config_seq, uid, up_to } => {
                 sqlx::query_as(
-                    "select r.*, i.fiscal_code as institution
+                    "select r.institution_id, r.uid, r.kind, r.namespace, r.name, r.generation, r.hash, r.spec, r.required_features,
+                         r.config_seq, r.removed, i.fiscal_code as institution
                      from config_resource r
                      left join institution i using (institution_id)
                      where (r.config_seq, r.uid) > ($1, $2) and r.config_seq <= $3 and r.kind = any($4)

@@ -79,7 +79,8 @@ async fn numbers(conn: &mut PgConnection, account: &str, numbers: &[Number], sco
     .await?;
     sqlx::query(
         "insert into account_number (institution_id, account, valid_from, iban, postal, withdrawn, first)
-         select $1, $2, told.*, false from unnest($3::date[], $4::text[], $5::bool[], $6::bool[]) as told
+         select $1, $2, told.valid_from, told.iban, told.postal, told.withdrawn, false
+         from unnest($3::date[], $4::text[], $5::bool[], $6::bool[]) as told (valid_from, iban, postal, withdrawn)
          on conflict (institution_id, account, valid_from) do update
          set withdrawn = excluded.withdrawn",
     )

@@ -82,7 +82,9 @@ async fn associations(conn: &mut PgConnection, told: &[Association], scope: Scop
     let column = |text: fn(&Association) -> &str| told.iter().map(text).collect::<Vec<_>>();
     sqlx::query(
         "insert into association (institution_id, station_id, aux_digit, code, nav_prefix, issuing, broadcast)
-         select $1, told.* from unnest($2::text[], $3::int2[], $4::text[], $5::text[], $6::bool[], $7::bool[]) as told
+         select $1, told.station_id, told.aux_digit, told.code, told.nav_prefix, told.issuing, told.broadcast
+         from unnest($2::text[], $3::int2[], $4::text[], $5::text[], $6::bool[], $7::bool[])
+             as told (station_id, aux_digit, code, nav_prefix, issuing, broadcast)
          on conflict (institution_id, station_id, aux_digit, code, nav_prefix) do update
          set issuing = excluded.issuing, broadcast = excluded.broadcast, removed = false",
     )
