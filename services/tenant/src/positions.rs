@@ -44,9 +44,9 @@ const POSITIONS_MAX: usize = 1_000;
 /// Instalments of one `CreatePositions`: what one transaction writes in well under a second.
 const INSTALMENTS_MAX: usize = 10_000;
 
-/// `CreatePositions` in work at once: a load takes what time is left over by those who ask for notices, not a processor for each of its
-/// clients.
-const BULKS: usize = 1;
+/// Instalments of all `CreatePositions` in work at once: one large load, or many small ones. It takes what time those who ask for notices
+/// leave over, not a processor for each of its clients.
+const IN_WORK_MAX: usize = INSTALMENTS_MAX;
 
 /// Positions that are read one after the other before others have their turn on this thread.
 const TURN: usize = 32;
@@ -68,7 +68,7 @@ pub struct Positions {
     clock: Clock,
     creator: Arc<Creator>,
     singles: Batcher<Item, Result<Created>, Error>,
-    bulks: Semaphore,
+    in_work: Semaphore,
 }
 
 // === impl Positions ===
@@ -82,7 +82,7 @@ impl Positions {
             let creator = Arc::clone(&of_lanes);
             async move { creator.create(&items).await }
         });
-        Self { pool, environment, clock, creator, singles, bulks: Semaphore::new(BULKS) }
+        Self { pool, environment, clock, creator, singles, in_work: Semaphore::new(IN_WORK_MAX) }
     }
 
     async fn create(
@@ -120,7 +120,8 @@ impl Positions {
         let instalments =
             request.positions.iter().flat_map(|new| &new.options).map(|option| option.instalments.len()).sum();
         within(instalments, "positions.options.instalments", INSTALMENTS_MAX)?;
-        let _bulk = self.bulks.acquire().await.map_err(|_| Error::Interrupted)?;
+        let share = u32::try_from(instalments).unwrap_or(u32::MAX);
+        let _in_work = self.in_work.acquire_many(share).await.map_err(|_| Error::Interrupted)?;
         let client: Arc<str> = client.into();
         let mut items = Vec::with_capacity(request.positions.len());
         let mut unreadable = Vec::new();

@@ -54,8 +54,9 @@ type Row = (
     Json<StoredContent>,
 );
 
-/// `receipt.content`, as [`super::arrived::Content`] writes it.
-#[derive(Deserialize)]
+/// `receipt.content`, as [`super::arrived::Content`] writes it. What another version did not write is as if it had not been told.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct StoredContent {
     station_id: String,
     description: String,
@@ -72,7 +73,8 @@ struct StoredContent {
     transfers: Vec<StoredTransfer>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct StoredTransfer {
     id: u32,
     cents: i64,
