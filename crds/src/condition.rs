@@ -21,7 +21,7 @@ pub struct Condition {
     /// The generation of the object that this was found for. Unit: generation number. Example: `4`.
     #[schemars(range(min = 0))]
     pub observed_generation: i64,
-    /// When `status` last changed. Unit: instant, RFC 3339, UTC. Example: `2026-11-22T10:42:00Z`.
+    /// When `status` last changed. Unit: instant, RFC 3339, UTC. Example: `"2026-11-22T10:42:00Z"`.
     #[schemars(schema_with = "schema::instant")]
     pub last_transition_time: Timestamp,
     /// Why, as a code of a closed list. Example: `Acknowledged`.
@@ -36,7 +36,7 @@ pub struct Condition {
 pub enum ConditionType {
     /// Configured here: validated and acknowledged by every service.
     Ready,
-    /// Ready, and pagoPA shows accounts and station: notices can be paid.
+    /// What the node would be answered now: notices can be paid. A mistake in the manifest does not unset it.
     Payable,
     /// The manifest and what it refers to are right.
     Validated,
@@ -72,6 +72,8 @@ pub enum ConditionStatus {
 pub enum Reason {
     /// Nothing is wrong with the object and its references.
     Valid,
+    /// Nothing breaks a rule, but a person should compare what the message names with its source.
+    Doubtful,
     /// A field of the object is wrong.
     InvalidField,
     /// A referenced object is missing, does not allow it or is wrong itself.
@@ -118,8 +120,6 @@ pub enum Reason {
     NoCallYet,
     /// Notices can be paid.
     Payable,
-    /// The configuration is not in effect.
-    NotReady,
     /// The institution's phase is Closed.
     Closed,
     /// The annotation `fiorino.dev/paused` is set.

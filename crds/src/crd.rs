@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube_core::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::{Broker, CreditorInstitution, Iban, PaymentService, ServiceProfile, Station};
+use crate::{Broker, CreditorInstitution, Iban, PaymentService, ServiceProfile, Station, warnings};
 
 /// Outcome of writing definitions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -58,7 +58,20 @@ pub fn yaml(definition: &CustomResourceDefinition) -> Result<String> {
     Ok(format!("{HEADER}{body}"))
 }
 
-/// Writes every definition into `directory`, which must exist.
+/// File of the policy that warns at apply.
+pub const WARNINGS: &str = "warnings.yaml";
+
+/// The policy that warns at apply, as YAML with its header.
+///
+/// # Errors
+/// [`Error::Yaml`] when it has no YAML form.
+pub fn warnings_yaml() -> Result<String> {
+    let documents: Vec<String> =
+        warnings::objects().iter().map(serde_saphyr::to_string).collect::<Result<_, _>>().map_err(Error::Yaml)?;
+    Ok(format!("{HEADER}{}", documents.join("---\n")))
+}
+
+/// Writes every definition and the policy into `directory`, which must exist.
 ///
 /// # Errors
 /// [`Error::Yaml`] when a definition has no YAML form, [`Error::Write`] when a file cannot be written.
@@ -66,7 +79,7 @@ pub fn generate(directory: &Path) -> Result<()> {
     for definition in all() {
         fs::write(directory.join(file_name(&definition)), yaml(&definition)?).map_err(Error::Write)?;
     }
-    Ok(())
+    fs::write(directory.join(WARNINGS), warnings_yaml()?).map_err(Error::Write)
 }
 
 /// What kube derives, made fit: `helm uninstall` keeps the kind, and the schema says only what the API server knows.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{schema, status::ObjectStatus};
 
 /// A collection account of the institution; services name the account, never its number.
-/// Example: `{holder: Comune di Fontechiara, numbers: [{validFrom: 2026-01-01, iban: IT60X0542811101000000123456}]}`.
+/// Example: `{holder: Comune di Fontechiara, numbers: [{validFrom: "2026-01-01", iban: IT60X0542811101000000123456}]}`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "fiorino.dev",
@@ -48,7 +48,7 @@ pub struct IbanSpec {
     #[schemars(schema_with = "schema::text_140")]
     pub holder: String,
     /// The account's numbers over time: each is used from its `validFrom`, once pagoPA shows it enabled. Entries are never
-    /// removed or edited, only withdrawn. Example: `[{validFrom: 2026-01-01, iban: IT60X0542811101000000123456}]`.
+    /// removed or edited, only withdrawn. Example: `[{validFrom: "2026-01-01", iban: IT60X0542811101000000123456}]`.
     #[schemars(length(min = 1, max = 50))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["validFrom".into()]))]
     pub numbers: Vec<AccountNumber>,
@@ -61,7 +61,7 @@ pub struct IbanSpec {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountNumber {
-    /// First day on which payments go to this number. Unit: legal date, Europe/Rome. Example: `2026-01-01`.
+    /// First day on which payments go to this number. Unit: legal date, Europe/Rome. Example: `"2026-01-01"`.
     #[schemars(schema_with = "schema::date")]
     pub valid_from: Date,
     /// The IBAN, upper case, without spaces; postal accounts too. Example: `IT60X0542811101000000123456`.

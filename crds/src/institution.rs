@@ -35,12 +35,7 @@ use crate::{
     printcolumn(name = "Payable", type_ = "string", json_path = ".status.conditions[?(@.type==\"Payable\")].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Action", type_ = "string", priority = 1, json_path = ".status.waitingFor.action"),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        priority = 1,
-        json_path = ".status.conditions[?(@.type==\"Payable\")].message"
-    )
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.waitingFor.detail")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -87,7 +82,7 @@ pub struct InstitutionSpec {
     /// Point of its life; only this stops payments. Example: `{phase: Testing}`.
     #[serde(default)]
     pub lifecycle: Lifecycle,
-    /// The agreement between institution and broker. Example: `{date: 2026-01-15}`.
+    /// The agreement between institution and broker. Example: `{date: "2026-01-15"}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adhesion: Option<Adhesion>,
     /// The platform that serves the institution; absent = that of its stations. Example: `{namespace: fiorino}`.
@@ -195,7 +190,7 @@ pub struct Lifecycle {
     /// Leaving (served until the association disappears at pagoPA), Closed (no longer payable). Example: `Live`.
     #[serde(default)]
     pub phase: Phase,
-    /// When and to whom the institution leaves. Example: `{date: 2027-01-01, to: "80087670016"}`.
+    /// When and to whom the institution leaves. Example: `{date: "2027-01-01", to: "80087670016"}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Leaving>,
 }
@@ -220,7 +215,7 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Leaving {
-    /// Day on which the other broker takes over. Unit: legal date, Europe/Rome. Example: `2027-01-01`.
+    /// Day on which the other broker takes over. Unit: legal date, Europe/Rome. Example: `"2027-01-01"`.
     #[schemars(schema_with = "schema::date")]
     pub date: Date,
     /// Fiscal code of the broker that takes over, if one does. Example: `"80087670016"`.
@@ -233,7 +228,7 @@ pub struct Leaving {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Adhesion {
-    /// Day on which the agreement was signed. Unit: legal date, Europe/Rome. Example: `2026-01-15`.
+    /// Day on which the agreement was signed. Unit: legal date, Europe/Rome. Example: `"2026-01-15"`.
     #[schemars(schema_with = "schema::date")]
     pub date: Date,
 }

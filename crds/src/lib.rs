@@ -31,11 +31,12 @@ pub mod service;
 pub mod station;
 pub mod status;
 pub mod waiting;
+mod warnings;
 
 pub use self::{
     broker::{Broker, BrokerSpec},
     condition::{Condition, ConditionStatus, ConditionType, Reason},
-    crd::{Error, all, file_name, generate, yaml},
+    crd::{Error, WARNINGS, all, file_name, generate, warnings_yaml, yaml},
     iban::{Iban, IbanSpec},
     institution::{CreditorInstitution, InstitutionSpec},
     profile::{ServiceProfile, ServiceProfileSpec},

@@ -27,7 +27,7 @@ pub struct InstitutionStatus {
     #[schemars(with = "Stage")]
     pub stage: Option<Stage>,
     /// Who must do what, so that the institution gets further; absent = nothing is waited for.
-    /// Example: `{party: PagoPA, action: AssociateStation, since: 2026-11-22T10:42:00Z}`.
+    /// Example: `{party: PagoPA, action: AssociateStation, since: "2026-11-22T10:42:00Z"}`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "WaitingFor::known")]
     pub waiting_for: Option<WaitingFor>,
     /// The phase in effect at tenant. One of: Testing, Live, Suspended, Leaving, Closed. Example: `Live`.

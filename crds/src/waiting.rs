@@ -16,7 +16,7 @@ pub struct WaitingFor {
     /// What is to be done, as a code. One of: FixManifest, ResolveConflict, RestoreServices, SignAgreement,
     /// EnableReadBack, AssociateStation, AddAccount, RegisterAccounts, RunAcceptanceTest, GoLive. Example: `RegisterAccounts`.
     pub action: Action,
-    /// Since when it is waited for. Unit: instant, RFC 3339, UTC. Example: `2026-11-22T10:42:00Z`.
+    /// Since when it is waited for. Unit: instant, RFC 3339, UTC. Example: `"2026-11-22T10:42:00Z"`.
     #[schemars(schema_with = "schema::instant")]
     pub since: Timestamp,
     /// What is to be done, in English. Example: `register the account numbers at pagoPA`.
@@ -25,6 +25,10 @@ pub struct WaitingFor {
     /// What is to be done, in Italian. Example: `registrare gli IBAN presso pagoPA`.
     #[schemars(length(max = 512))]
     pub text_it: String,
+    /// What is wrong or missing, in the words of the condition that says it. Example: `pagoPA does not show as enabled: tesoreria ...4233`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 8192))]
+    pub detail: String,
 }
 
 /// Who can be waited for.
@@ -78,11 +82,13 @@ impl WaitingFor {
             since: Timestamp,
             text_en: String,
             text_it: String,
+            #[serde(default)]
+            detail: String,
         }
         let Some(written) = Option::<Written>::deserialize(deserializer)? else { return Ok(None) };
-        let Written { party, action, since, text_en, text_it } = written;
+        let Written { party, action, since, text_en, text_it, detail } = written;
         let words = lenient::known(party).zip(lenient::known(action));
-        Ok(words.map(|(party, action)| Self { party, action, since, text_en, text_it }))
+        Ok(words.map(|(party, action)| Self { party, action, since, text_en, text_it, detail }))
     }
 }
 
@@ -147,14 +153,15 @@ impl Action {
         }
     }
 
-    /// The status entry for this action.
-    pub fn since(self, since: Timestamp) -> WaitingFor {
+    /// The status entry for this action; `detail` = the words of the condition that asks for it, or empty.
+    pub fn since(self, since: Timestamp, detail: String) -> WaitingFor {
         WaitingFor {
             party: self.party(),
             action: self,
             since,
             text_en: self.text_en().to_owned(),
             text_it: self.text_it().to_owned(),
+            detail,
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Kubernetes Events: transitions only, so that a quiet institution is a quiet one.
+//! Kubernetes Events: what is news, so that a quiet institution is a quiet one, and what was mended is not said again.
 
-use fiorino_crds::{Condition, ConditionStatus, ConditionType};
+use fiorino_crds::{Condition, ConditionStatus, ConditionType, Reason};
 use fiorino_kit::error::chain;
 use kube::{
     Client,
@@ -15,19 +15,20 @@ use crate::{
 /// Longest note that the API server takes, in bytes.
 const NOTE_MAX: usize = 1_024;
 
-/// Conditions whose change is told; the others are in the status of whoever asks.
-const TOLD: [ConditionType; 5] = [
+/// Conditions whose change is an Event, causes first; the others are in the status of whoever asks.
+const PUBLISHED: [ConditionType; 5] = [
     ConditionType::Validated,
+    ConditionType::Stalled,
     ConditionType::Ready,
     ConditionType::Payable,
-    ConditionType::Stalled,
     ConditionType::Paused,
 ];
 
 /// Publishes Events; cheap to clone.
 #[derive(Clone)]
 pub struct Events {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
 }
 
 // === impl Events ===
@@ -36,7 +37,7 @@ impl Events {
     /// A publisher that calls itself `instance`.
     pub fn new(client: Client, instance: &str) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(instance.to_owned()) };
-        Self { recorder: Recorder::new(client, reporter) }
+        Self { client, reporter }
     }
 
     /// Publishes an Event. One that is lost is logged: the status says the same.
@@ -48,7 +49,10 @@ impl Events {
             action: notice.action.clone(),
             secondary: None,
         };
-        let published = timely(self.recorder.publish(&event, &notice.subject.reference())).await;
+        // A recorder that lives longer takes two Events of one reason for one, whatever their notes: it would count the old text up while
+        // another thing is wrong.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        let published = timely(recorder.publish(&event, &notice.subject.reference())).await;
         if let Err(error) = published {
             tracing::warn!(object = %notice.subject, reason = notice.reason, error = chain(&error), "failed to publish an event");
         }
@@ -61,32 +65,50 @@ impl std::fmt::Debug for Events {
     }
 }
 
-/// What changed between two states of the conditions.
+/// What is news between two states of the conditions. One cause is one Event: a condition that only repeats what another one says is left out.
 pub fn transitions(subject: &Subject, before: &[Condition], after: &[Condition]) -> Vec<Notice> {
-    let told = after.iter().filter(|condition| TOLD.contains(&condition.kind));
-    let changed = told.filter(|now| {
-        let before = before.iter().find(|condition| condition.kind == now.kind);
-        before.map_or_else(|| is_first_news(now), |before| before.status != now.status || before.reason != now.reason)
-    });
-    changed.map(|condition| notice(subject, condition)).collect()
+    let find = |conditions: &[Condition], kind| conditions.iter().find(|condition| condition.kind == kind).cloned();
+    let published: Vec<Condition> = PUBLISHED.iter().filter_map(|kind| find(after, *kind)).collect();
+    let is_news =
+        |now: &Condition| find(before, now.kind).map_or_else(|| is_first_news(now), |before| differs(&before, now));
+    let mut notices = Vec::new();
+    for (place, now) in published.iter().enumerate() {
+        let repeats =
+            is_bad(now) && published[..place].iter().any(|cause| is_bad(cause) && cause.message == now.message);
+        if !repeats && is_news(now) {
+            notices.push(notice(subject, now));
+        }
+    }
+    notices
 }
 
-/// What a new object tells at once: that something is wrong, or that it works.
+/// Another text of what is wrong is news; what is on its way changes its text with each step.
+fn differs(before: &Condition, now: &Condition) -> bool {
+    let another = (before.status, before.reason) != (now.status, now.reason);
+    another || (before.message != now.message && is_bad(now) && now.reason != Reason::Pending)
+}
+
+/// What a new object says at once: that something is wrong, or that it works.
 fn is_first_news(condition: &Condition) -> bool {
     match condition.kind {
-        ConditionType::Validated => condition.status == ConditionStatus::False,
+        ConditionType::Validated => is_bad(condition),
         _ => condition.status == ConditionStatus::True,
     }
 }
 
-fn notice(subject: &Subject, condition: &Condition) -> Notice {
+/// Somebody should look at it.
+fn is_bad(condition: &Condition) -> bool {
     let good = match condition.kind {
         ConditionType::Stalled | ConditionType::Paused => ConditionStatus::False,
         _ => ConditionStatus::True,
     };
+    condition.status != good || condition.reason == Reason::Doubtful
+}
+
+fn notice(subject: &Subject, condition: &Condition) -> Notice {
     Notice {
         subject: subject.clone(),
-        warning: condition.status != good,
+        warning: is_bad(condition),
         reason: condition.reason.to_string(),
         action: condition.kind.to_string(),
         note: format!("{} is {}: {}", condition.kind, condition.status, condition.message),
@@ -123,29 +145,63 @@ mod tests {
         settle(drafts, &[], 1, Timestamp::UNIX_EPOCH)
     }
 
-    fn told(before: Vec<Draft>, after: Vec<Draft>) -> Vec<(String, bool)> {
+    fn news(before: Vec<Draft>, after: Vec<Draft>) -> Vec<(String, bool)> {
         let notices = transitions(&subject(), &conditions(before), &conditions(after));
         notices.into_iter().map(|notice| (notice.note, notice.warning)).collect()
     }
 
-    #[test]
-    fn nothing_new_is_not_told() {
-        let ready = || vec![Draft::yes(ConditionType::Ready, Reason::Acknowledged, "all")];
-        assert!(told(ready(), ready()).is_empty());
-        assert!(told(vec![], vec![Draft::unknown(ConditionType::Ready, Reason::Pending, "one")]).is_empty());
-        let waiting = Draft::no(ConditionType::AccountsRegistered, Reason::NotRegistered, "one");
-        assert!(told(vec![], vec![waiting]).is_empty());
+    fn wrong(text: &str) -> Draft {
+        Draft::no(ConditionType::Validated, Reason::InvalidReference, text)
     }
 
     #[test]
-    fn a_change_is_told_with_its_weight() {
+    fn nothing_new_is_no_event() {
+        let ready = || vec![Draft::yes(ConditionType::Ready, Reason::Acknowledged, "all")];
+        assert!(news(ready(), ready()).is_empty());
+        assert!(news(vec![], vec![Draft::unknown(ConditionType::Ready, Reason::Pending, "one")]).is_empty());
+        let waiting = Draft::no(ConditionType::AccountsRegistered, Reason::NotRegistered, "one");
+        assert!(news(vec![], vec![waiting]).is_empty());
+    }
+
+    #[test]
+    fn a_change_has_its_weight() {
         let pending = vec![Draft::unknown(ConditionType::Ready, Reason::Pending, "one")];
         let ready = vec![Draft::yes(ConditionType::Ready, Reason::Acknowledged, "all")];
-        assert_eq!(told(pending.clone(), ready.clone()), [("Ready is True: all".to_owned(), false)]);
-        assert_eq!(told(ready, pending), [("Ready is Unknown: one".to_owned(), true)]);
-        let wrong = vec![Draft::no(ConditionType::Validated, Reason::InvalidField, "iban")];
-        assert_eq!(told(vec![], wrong), [("Validated is False: iban".to_owned(), true)]);
+        assert_eq!(news(pending.clone(), ready.clone()), [("Ready is True: all".to_owned(), false)]);
+        assert_eq!(news(ready, pending), [("Ready is Unknown: one".to_owned(), true)]);
+        let invalid = vec![Draft::no(ConditionType::Validated, Reason::InvalidField, "iban")];
+        assert_eq!(news(vec![], invalid), [("Validated is False: iban".to_owned(), true)]);
         let stalled = vec![Draft::yes(ConditionType::Stalled, Reason::Conflict, "two")];
-        assert_eq!(told(vec![], stalled), [("Stalled is True: two".to_owned(), true)]);
+        assert_eq!(news(vec![], stalled), [("Stalled is True: two".to_owned(), true)]);
+    }
+
+    /// A missing station was corrected, then a profile is missing: the same reason, another thing to mend.
+    #[test]
+    fn another_text_of_what_is_wrong_is_another_event() {
+        let profile = "Profile comune-standard/9 does not exist";
+        let after = news(vec![wrong("Station valdarda-02 does not exist")], vec![wrong(profile)]);
+        assert_eq!(after, [(format!("Validated is False: {profile}"), true)]);
+        let steps = [
+            Draft::unknown(ConditionType::Ready, Reason::Pending, "node-connector, reporting"),
+            Draft::unknown(ConditionType::Ready, Reason::Pending, "reporting"),
+        ];
+        assert!(news(vec![steps[0].clone()], vec![steps[1].clone()]).is_empty(), "what is on its way is no news");
+    }
+
+    #[test]
+    fn one_cause_is_one_event() {
+        let cause = wrong("Iban tesoreria does not exist");
+        let told = [ConditionType::Ready, ConditionType::Stalled].map(|kind| cause.about(kind));
+        let stalled = Draft { status: ConditionStatus::True, ..told[1].clone() };
+        let before = vec![Draft::yes(ConditionType::Ready, Reason::Acknowledged, "all")];
+        let after = news(before, vec![cause, told[0].clone(), stalled]);
+        assert_eq!(after, [("Validated is False: Iban tesoreria does not exist".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_doubt_is_a_warning_although_nothing_is_refused() {
+        let doubt = || vec![Draft::yes(ConditionType::Validated, Reason::Doubtful, "to be looked at: spec.fiscalCode")];
+        assert_eq!(news(vec![], doubt()), [("Validated is True: to be looked at: spec.fiscalCode".to_owned(), true)]);
+        assert!(news(doubt(), doubt()).is_empty());
     }
 }

@@ -77,7 +77,7 @@ async fn told_to_end() {
 fn card(report: &Report, installation: &Installation) {
     let logs = installation.dir.path().join("fiorino");
     println!();
-    println!("  kubectl     export KUBECONFIG={}; kubectl get payments --all-namespaces", report.kubeconfig.display());
+    println!("  kubectl     export KUBECONFIG={}; kubectl get enti --all-namespaces", report.kubeconfig.display());
     println!("  traces      {}/zipkin/", report.traces_url);
     println!("  logs        {}/*.log", logs.display());
     println!("  portal      {}", report.portal_url);

@@ -70,8 +70,8 @@ rules:
   - apiGroups: [fiorino.dev]
     resources: [creditorinstitutions/status, ibans/status, paymentservices/status]
     verbs: [patch]
-  # An Event for every change of a condition; one that repeats is counted in the same object.
+  # An Event for every change of a condition.
   - apiGroups: [events.k8s.io]
     resources: [events]
-    verbs: [create, patch]
+    verbs: [create]
 {{- end }}

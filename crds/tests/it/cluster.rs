@@ -69,7 +69,7 @@ pub(crate) fn definition(kind: &str) -> CustomResourceDefinition {
 }
 
 async fn install(client: Client) -> Result<()> {
-    let api: Api<CustomResourceDefinition> = Api::all(client);
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in fiorino_crds::all() {
         let name = definition.metadata.name.clone().context("a definition has a name")?;
         let params = PatchParams::apply("fiorino-crds").force();
@@ -77,6 +77,19 @@ async fn install(client: Client) -> Result<()> {
             .await
             .with_context(|| format!("failed to install {name}"))?;
         eventually(Duration::from_secs(20), async || established(&api, &name).await).await?;
+    }
+    for document in serde_saphyr::from_multiple::<Value>(&fiorino_crds::warnings_yaml()?)? {
+        let policy = object(&document);
+        let types = policy.types.clone().context("a policy has a kind")?;
+        let gvk = GroupVersionKind::try_from(&types)?;
+        let plural = if gvk.kind.ends_with("Policy") {
+            "validatingadmissionpolicies"
+        } else {
+            "validatingadmissionpolicybindings"
+        };
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural));
+        let name = policy.metadata.name.clone().context("a policy has a name")?;
+        api.patch(&name, &PatchParams::apply("fiorino-crds").force(), &Patch::Apply(&policy)).await?;
     }
     Ok(())
 }

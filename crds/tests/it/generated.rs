@@ -19,6 +19,9 @@ fn the_charts_templates_are_the_types() {
         assert!(committed == current, "{file} is stale: run `cargo xtask crds`");
         expected.push(file);
     }
+    let committed = fs::read_to_string(templates().join(fiorino_crds::WARNINGS)).unwrap_or_default();
+    assert!(committed == fiorino_crds::warnings_yaml().unwrap(), "the warnings are stale: run `cargo xtask crds`");
+    expected.push(fiorino_crds::WARNINGS.to_owned());
     let mut present: Vec<String> =
         fs::read_dir(templates()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     present.sort();

@@ -52,6 +52,26 @@ fn every_property_is_described_with_an_example_and_its_unit() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+/// kustomize makes a timestamp of a bare date, and every reader a number of bare digits: what people copy is quoted.
+#[test]
+fn dates_and_codes_are_quoted_in_every_example() {
+    let mut bare = Vec::new();
+    properties(&mut |path, schema| {
+        let text = schema["description"].as_str().unwrap_or_default();
+        for example in text.split("Example: `").skip(1).filter_map(|rest| rest.split('`').next()) {
+            let is_text = schema["type"] == "string";
+            let digits =
+                |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+            let date = |token: &str| token.starts_with("20") && token.get(4..5) == Some("-");
+            let mut tokens = example.split([' ', ',', '{', '}', '[', ']']);
+            if tokens.any(date) || (is_text && digits(example)) {
+                bare.push(format!("{path}: {example}"));
+            }
+        }
+    });
+    assert!(bare.is_empty(), "{}", bare.join("\n"));
+}
+
 #[test]
 fn every_property_is_bounded() {
     let mut unbounded = Vec::new();

@@ -1,12 +1,13 @@
 //! What is true of an institution, from what was found, what tenant answered and what it knows. Pure.
 
 mod facts;
+mod payable;
 mod stage;
 
 use fiorino_crds::{
     CreditorInstitution, InstitutionStatus, ObjectStatus, PAUSED, RELEASE, Reason,
     condition::{Condition, ConditionStatus, ConditionType},
-    institution::{Phase, RoleKind},
+    institution::Phase,
     status::{EffectiveServiceStatus, ServiceState},
 };
 use fiorino_proto::config::v1::{ApplyResult, DistributionState, InstitutionStatus as Known, LifecyclePhase};
@@ -112,7 +113,7 @@ fn desired(facts: &Facts<'_>, report: &Report) -> InstitutionStatus {
     let known = facts.knowledge.known();
     InstitutionStatus {
         observed_generation: Some(generation(facts)),
-        stage: Some(stage::stage(facts.institution, &conditions)),
+        stage: Some(stage::stage(facts)),
         waiting_for: stage::waiting_for(facts, &conditions),
         phase: if away { facts.previous.phase } else { known.and_then(phase) },
         services: if away { facts.previous.services.clone() } else { known.map(services).unwrap_or_default() },
@@ -142,7 +143,7 @@ fn drafts(facts: &Facts<'_>, report: &Report) -> Vec<Draft> {
     };
     let ready = ready(&validated, verdict.as_ref(), &distributed);
     let [stations, accounts, node] = facts::registered(facts);
-    let payable = payable(facts, &ready, &stations, &accounts);
+    let payable = payable::payable(facts, &stations, &accounts);
     let stalled = verdict.or_else(|| {
         facts.held_back.then(|| Draft { status: ConditionStatus::True, ..validated.about(ConditionType::Stalled) })
     });
@@ -167,31 +168,6 @@ fn ready(validated: &Draft, verdict: Option<&Draft>, distributed: &Draft) -> Dra
     let ready = distributed.about(ConditionType::Ready);
     // On its way is neither: it may be in effect at some replicas already.
     if ready.reason == Reason::Pending { Draft { status: ConditionStatus::Unknown, ..ready } } else { ready }
-}
-
-fn payable(facts: &Facts<'_>, ready: &Draft, stations: &Draft, accounts: &Draft) -> Draft {
-    let spec = &facts.institution.spec;
-    if spec.role.kind != RoleKind::Full {
-        let text = format!("an institution with role {:?} has no notices of its own", spec.role.kind);
-        return Draft::no(ConditionType::Payable, Reason::NoAssociation, text);
-    }
-    if spec.lifecycle.phase == Phase::Closed {
-        return Draft::no(
-            ConditionType::Payable,
-            Reason::Closed,
-            "the institution is closed: its notices are no longer paid",
-        );
-    }
-    if ready.status != ConditionStatus::True {
-        let reason = if ready.status == ConditionStatus::Unknown { ready.reason } else { Reason::NotReady };
-        return Draft { reason, ..ready.about(ConditionType::Payable) };
-    }
-    for fact in [stations, accounts] {
-        if fact.status != ConditionStatus::True {
-            return fact.about(ConditionType::Payable);
-        }
-    }
-    Draft::yes(ConditionType::Payable, Reason::Payable, "notices can be paid")
 }
 
 /// What tenant decided against the institution as a whole: `Stalled`.

@@ -9,6 +9,7 @@ mod elections;
 mod examples;
 mod lifecycle;
 mod planning;
+mod publishing;
 mod reconciling;
 mod stating;
 mod tenant;

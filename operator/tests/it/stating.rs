@@ -1,5 +1,6 @@
 //! What a person reads: conditions, stage, who is waited for.
 
+mod payable;
 mod scene;
 
 use fiorino_crds::{
@@ -35,9 +36,9 @@ fn a_municipality_that_is_payable() {
 
 #[rstest]
 #[case::acknowledged(DistributionState::Acknowledged, (True, Reason::Acknowledged), (True, Reason::Acknowledged), (True, Reason::Payable), false)]
-#[case::pending(DistributionState::Pending, (False, Reason::Pending), (Unknown, Reason::Pending), (Unknown, Reason::Pending), true)]
-#[case::refused(DistributionState::Refused, (False, Reason::Refused), (False, Reason::Refused), (False, Reason::NotReady), false)]
-#[case::no_replica(DistributionState::NoReplica, (Unknown, Reason::NoReplica), (Unknown, Reason::NoReplica), (Unknown, Reason::NoReplica), false)]
+#[case::pending(DistributionState::Pending, (False, Reason::Pending), (Unknown, Reason::Pending), (True, Reason::Payable), true)]
+#[case::refused(DistributionState::Refused, (False, Reason::Refused), (False, Reason::Refused), (True, Reason::Payable), false)]
+#[case::no_replica(DistributionState::NoReplica, (Unknown, Reason::NoReplica), (Unknown, Reason::NoReplica), (True, Reason::Payable), false)]
 fn ready_comes_from_watermarks_alone(
     #[case] state: DistributionState,
     #[case] distributed_reads: (ConditionStatus, Reason),
@@ -77,7 +78,7 @@ type Change = fn(&mut Known);
 #[case::all(|_: &mut Known| {}, Stage::Tested, Some(Action::GoLive))]
 #[case::never_read(|it: &mut Known| it.readback_at.clear(), Stage::AgreementSigned, Some(Action::EnableReadBack))]
 #[case::not_associated(|it: &mut Known| it.stations[0].associated = false, Stage::AgreementSigned, Some(Action::AssociateStation))]
-#[case::differs(|it: &mut Known| it.stations[0].difference = "segregation code is 13 at pagoPA, 12 in the manifest".to_owned(), Stage::AgreementSigned, Some(Action::AssociateStation))]
+#[case::differs(|it: &mut Known| { it.stations[0].associated = false; it.stations[0].difference = "segregation code is 13 at pagoPA, 12 in the manifest".to_owned(); }, Stage::AgreementSigned, Some(Action::AssociateStation))]
 #[case::no_account(|it: &mut Known| it.accounts.clear(), Stage::Associated, Some(Action::AddAccount))]
 #[case::not_registered(|it: &mut Known| it.accounts[0].registered = false, Stage::Associated, Some(Action::RegisterAccounts))]
 #[case::no_call(|it: &mut Known| it.node_connected_at.clear(), Stage::AccountsRegistered, Some(Action::RunAcceptanceTest))]
@@ -91,7 +92,7 @@ fn the_stage_and_who_must_act(#[case] change: Change, #[case] stage: Stage, #[ca
 #[rstest]
 #[case::live(json!({"lifecycle": {"phase": "Live"}}), Stage::Live, None, (True, Reason::Payable))]
 #[case::suspended(json!({"lifecycle": {"phase": "Suspended"}}), Stage::Tested, None, (True, Reason::Payable))]
-#[case::closed(json!({"lifecycle": {"phase": "Closed"}}), Stage::Tested, None, (False, Reason::Closed))]
+#[case::closed_but_not_applied(json!({"lifecycle": {"phase": "Closed"}}), Stage::Tested, None, (True, Reason::Payable))]
 #[case::unsigned(json!({"adhesion": null}), Stage::Requested, Some(Action::SignAgreement), (True, Reason::Payable))]
 #[case::beneficiary(
     json!({"role": {"kind": "BeneficiaryOnly"}, "associations": null, "platformRef": {"namespace": "fiorino"}}),
@@ -246,20 +247,42 @@ fn a_paused_institution_keeps_what_was_said_of_it() {
     assert_eq!(scene.reads(ConditionType::Paused), (True, Reason::PausedByAnnotation));
 }
 
+/// Where no status was written before, as in a rebuilt cluster, tenant remembers.
 #[test]
 fn waiting_began_when_it_began() {
     let mut scene = Scene::knowing(|it| {
         it.accounts[0].registered = false;
-        it.waiting_since = "2026-11-20T08:00:00Z".to_owned();
+        it.waiting_since = "2026-10-01T08:00:00Z".to_owned();
+        it.accounts_waiting_since = "2026-11-20T08:00:00Z".to_owned();
     });
     let waiting = scene.status().waiting_for.unwrap();
     assert_eq!((waiting.party, waiting.since), (Party::Institution, "2026-11-20T08:00:00Z".parse().unwrap()));
     scene.previous = scene.status();
     scene.now = "2026-11-24T08:00:00Z".parse().unwrap();
     if let Knowledge::Known(known) = &mut scene.knowledge {
-        known.waiting_since.clear();
+        known.accounts_waiting_since.clear();
     }
     assert_eq!(scene.status().waiting_for.unwrap().since, waiting.since);
+}
+
+/// After weeks of pagoPA's the institution's turn begins now.
+#[test]
+fn a_step_is_waited_for_since_its_own_turn() {
+    let mut scene = Scene::knowing(|it| {
+        it.stations[0].associated = false;
+        it.accounts[0].registered = false;
+        it.stations_waiting_since = "2026-11-01T08:00:00Z".to_owned();
+    });
+    scene.previous = scene.status();
+    assert_eq!(scene.previous.waiting_for.as_ref().unwrap().since, "2026-11-01T08:00:00Z".parse().unwrap());
+    if let Knowledge::Known(known) = &mut scene.knowledge {
+        known.stations[0].associated = true;
+        known.stations_waiting_since.clear();
+        known.accounts_waiting_since = "2026-11-23T10:41:57Z".to_owned();
+    }
+    let waiting = scene.status().waiting_for.unwrap();
+    assert_eq!((waiting.action, waiting.since), (Action::RegisterAccounts, now()));
+    assert!(waiting.detail.contains("tesoreria ...4233"), "{}", waiting.detail);
 }
 
 fn any_known() -> impl Strategy<Value = Known> {
@@ -275,6 +298,7 @@ fn any_known() -> impl Strategy<Value = Known> {
         known.stations[0].associated = associated;
         known.stations[0].difference = if differs { "other".to_owned() } else { String::new() };
         known.accounts[0].registered = enabled;
+        known.used_accounts[0].usable = enabled;
         if !called {
             known.node_connected_at.clear();
         }
@@ -311,14 +335,15 @@ proptest! {
         prop_assert_eq!(last(&scene.facts()), vec![]);
     }
 
-    /// Payable never without Ready, Ready never without every acknowledgement.
+    /// `Ready` is every acknowledgement, `Payable` what the node would be answered, and neither waits for the other.
     #[test]
-    fn nobody_is_payable_too_early(known in any_known()) {
+    fn ready_and_payable_are_two_questions(known in any_known()) {
         let acknowledged = known.distribution.iter().all(|it| it.state() == DistributionState::Acknowledged);
-        let shown = known.stations[0].associated && known.stations[0].difference.is_empty() && !known.readback_at.is_empty();
-        let enabled = known.accounts.first().is_some_and(|it| it.registered);
+        let called = known.distribution[0].state() != DistributionState::NoReplica;
+        let answered = known.used_accounts.iter().all(|it| it.in_force && it.usable);
+        let associated = known.stations[0].associated;
         let scene = Scene { knowledge: Knowledge::Known(Box::new(known)), ..Scene::of(&snapshot()) };
         prop_assert_eq!(scene.reads(Ready).0 == True, acknowledged);
-        prop_assert_eq!(scene.reads(Payable).0 == True, acknowledged && shown && enabled);
+        prop_assert_eq!(scene.reads(Payable).0 == True, called && associated && answered);
     }
 }

@@ -365,6 +365,9 @@ fn status(stored: &Stored, distribution: DistributionState, registered: bool) ->
         readback_at: "2026-11-23T10:00:00Z".to_owned(),
         services: services.collect(),
         waiting_since: String::new(),
+        stations_waiting_since: String::new(),
+        accounts_waiting_since: String::new(),
+        used_accounts: Vec::new(),
     }
 }
 

@@ -24,6 +24,7 @@ mod rules;
 mod spec;
 mod status;
 mod stream;
+mod used;
 mod wake;
 mod watch;
 mod watermark;

@@ -73,7 +73,7 @@ fn never_read(kind: ConditionType) -> Draft {
     )
 }
 
-fn stations(facts: &Facts<'_>, known: &Known) -> Draft {
+pub(super) fn stations(facts: &Facts<'_>, known: &Known) -> Draft {
     let kind = ConditionType::StationAssociated;
     if known.stations.is_empty() {
         let role = facts.institution.spec.role.kind;
@@ -102,8 +102,17 @@ fn stations(facts: &Facts<'_>, known: &Known) -> Draft {
     Draft::yes(kind, Reason::Associated, "pagoPA shows every association as the manifest has it")
 }
 
+/// Whether pagoPA shows a number of some account that is in force.
+pub(super) fn any_account(known: &Known, today: Date) -> bool {
+    known.accounts.iter().any(|number| number.registered && in_force(&number.valid_from, today))
+}
+
+fn in_force(valid_from: &str, today: Date) -> bool {
+    valid_from.parse::<Date>().is_ok_and(|from| from <= today)
+}
+
 /// An account is registered when pagoPA shows a number of it that is in force; a later number may still wait.
-fn accounts(known: &Known, today: Date) -> Draft {
+pub(super) fn accounts(known: &Known, today: Date) -> Draft {
     let kind = ConditionType::AccountsRegistered;
     if known.accounts.is_empty() {
         return Draft::no(kind, Reason::NoAccount, "the institution has no account with a number: create an Iban");
@@ -114,8 +123,7 @@ fn accounts(known: &Known, today: Date) -> Draft {
     let mut by_account: BTreeMap<&str, bool> = BTreeMap::new();
     let mut missing = Vec::new();
     for number in &known.accounts {
-        let in_force = number.valid_from.parse::<Date>().is_ok_and(|from| from <= today);
-        *by_account.entry(&number.account).or_default() |= number.registered && in_force;
+        *by_account.entry(&number.account).or_default() |= number.registered && in_force(&number.valid_from, today);
         if !number.registered {
             missing.push(format!("{} ...{} (from {})", number.account, number.iban_tail, number.valid_from));
         }
@@ -135,7 +143,7 @@ fn accounts(known: &Known, today: Date) -> Draft {
     Draft::no(kind, Reason::NotRegistered, waits)
 }
 
-fn node(known: &Known) -> Draft {
+pub(super) fn node(known: &Known) -> Draft {
     let kind = ConditionType::NodeConnected;
     if known.node_connected_at.is_empty() {
         return Draft::no(kind, Reason::NoCallYet, "the node has not called for this institution yet");

@@ -172,12 +172,11 @@ impl Report {
 
 fn draft(errors: &[Told], warnings: &[String]) -> Draft {
     let Some(first) = errors.first() else {
-        let message = if warnings.is_empty() {
-            "nothing is wrong".to_owned()
-        } else {
-            format!("nothing is wrong; to be looked at: {}", listed(warnings))
-        };
-        return Draft::yes(ConditionType::Validated, Reason::Valid, message);
+        if warnings.is_empty() {
+            return Draft::yes(ConditionType::Validated, Reason::Valid, "nothing is wrong");
+        }
+        let message = format!("to be looked at: {}; nothing else is wrong", listed(warnings));
+        return Draft::yes(ConditionType::Validated, Reason::Doubtful, message);
     };
     let texts: Vec<&String> = errors.iter().map(|error| &error.text).collect();
     Draft::no(ConditionType::Validated, first.reason, listed(&texts))

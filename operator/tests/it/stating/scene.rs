@@ -14,7 +14,7 @@ use fiorino_operator::institution::{
 };
 use fiorino_proto::config::v1::{
     AccountRegistration, ApplyBundleResponse, ApplyResult, DistributionState, InstitutionStatus as Known,
-    LifecyclePhase, ResourceOutcome, ServiceDistribution, ServiceState, StationRegistration,
+    LifecyclePhase, ResourceOutcome, ServiceDistribution, ServiceState, StationRegistration, UsedAccount,
 };
 use jiff::Timestamp;
 
@@ -51,7 +51,16 @@ pub(super) fn known() -> Known {
             active: true,
         }],
         waiting_since: String::new(),
+        stations_waiting_since: String::new(),
+        accounts_waiting_since: String::new(),
+        used_accounts: vec![used("tesoreria", true, true)],
     }
+}
+
+/// An account to which TARI pays.
+pub(super) fn used(account: &str, in_force: bool, usable: bool) -> UsedAccount {
+    let services = vec!["TARI".to_owned()];
+    UsedAccount { owner: String::new(), account: account.to_owned(), services, in_force, usable }
 }
 
 pub(super) fn distributed(service: &str, state: DistributionState) -> ServiceDistribution {

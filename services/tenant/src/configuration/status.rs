@@ -6,7 +6,7 @@ use fiorino_kit::clock::Clock;
 use fiorino_proto::config::v1::{AccountRegistration, InstitutionStatus, ServiceState, StationRegistration};
 use sqlx::{FromRow, PgConnection};
 
-use super::{distribution::Distribution, watermark::Watermark};
+use super::{distribution::Distribution, used::used_accounts, watermark::Watermark};
 
 #[derive(Debug, FromRow)]
 struct InstitutionRow {
@@ -19,6 +19,8 @@ struct InstitutionRow {
     config_seq: i64,
     node_connected_at: Option<jiff_sqlx::Timestamp>,
     waiting_since: Option<jiff_sqlx::Timestamp>,
+    stations_waiting_since: Option<jiff_sqlx::Timestamp>,
+    accounts_waiting_since: Option<jiff_sqlx::Timestamp>,
     readback_at: Option<jiff_sqlx::Timestamp>,
 }
 
@@ -48,7 +50,7 @@ struct ServiceRow {
 }
 
 /// Rows of the institutions of a page, by institution.
-type ByInstitution<T> = HashMap<i32, Vec<T>>;
+pub(super) type ByInstitution<T> = HashMap<i32, Vec<T>>;
 
 /// The institutions with these numbers, in the order of their fiscal codes. Read it in one snapshot.
 pub(super) async fn load(
@@ -63,6 +65,7 @@ pub(super) async fn load(
     let mut accounts = accounts(conn, ids, clock).await?;
     let mut stations = stations(conn, ids).await?;
     let mut services = services(conn, ids).await?;
+    let mut used = used_accounts(conn, ids, clock).await?;
     let status = |row: InstitutionRow| {
         let id = row.institution_id;
         let refused = refused.remove(&id).unwrap_or_default();
@@ -80,6 +83,9 @@ pub(super) async fn load(
             readback_at: rfc3339(row.readback_at),
             services: services.remove(&id).unwrap_or_default(),
             waiting_since: rfc3339(row.waiting_since),
+            stations_waiting_since: rfc3339(row.stations_waiting_since),
+            accounts_waiting_since: rfc3339(row.accounts_waiting_since),
+            used_accounts: used.remove(&id).unwrap_or_default(),
         }
     };
     Ok(institutions.into_iter().map(status).collect())
@@ -89,7 +95,7 @@ async fn institutions(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<Vec<
     // Read for an institution = every one of its brokers was; the oldest reading counts.
     sqlx::query_as(
         "select i.institution_id, i.fiscal_code, i.uid, i.legal_name, i.phase, i.managed, i.config_seq,
-             i.node_connected_at, i.waiting_since, r.readback_at
+             i.node_connected_at, i.waiting_since, i.stations_waiting_since, i.accounts_waiting_since, r.readback_at
          from institution i
          left join lateral (
              select case when bool_and(read_at is not null) then min(read_at) end as readback_at
@@ -194,7 +200,7 @@ async fn services(conn: &mut PgConnection, ids: &[i32]) -> sqlx::Result<ByInstit
     }))
 }
 
-fn group<R, T>(rows: Vec<R>, split: impl Fn(R) -> (i32, T)) -> ByInstitution<T> {
+pub(super) fn group<R, T>(rows: Vec<R>, split: impl Fn(R) -> (i32, T)) -> ByInstitution<T> {
     let mut grouped: ByInstitution<T> = HashMap::new();
     for (institution, value) in rows.into_iter().map(split) {
         grouped.entry(institution).or_default().push(value);

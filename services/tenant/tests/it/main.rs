@@ -17,6 +17,7 @@ mod manifest;
 mod money;
 mod notices;
 mod numbers;
+mod payable;
 mod plans;
 mod positions;
 mod process;

@@ -106,20 +106,32 @@ pub(super) async fn numbers(conn: &mut PgConnection, ids: &[i32], clock: &Clock)
     .await
 }
 
-/// An institution waits as long as something that must stand at pagoPA does not; a closed one waits for nothing.
+/// An institution waits as long as something that must stand at pagoPA does not; a closed one waits for nothing. Each step has a
+/// clock of its own, which starts when it is the step's turn: whoever was not waited for is not late.
 pub(super) async fn waiting(conn: &mut PgConnection, ids: &[i32], clock: &Clock) -> sqlx::Result<Vec<i32>> {
     sqlx::query_scalar(
-        "with found as (
-             select i.institution_id,
-                 i.phase <> 5 and (
-                     exists (select from association a
-                             where a.institution_id = i.institution_id and not a.removed and not a.associated)
-                     or exists (select from current_numbers(i.institution_id, $2) n where not n.registered)) as waits
+        "with missing as (
+             select i.institution_id, i.phase <> 5 as open,
+                 exists (select from association a
+                         where a.institution_id = i.institution_id and not a.removed and not a.associated) as stations,
+                 exists (select from current_numbers(i.institution_id, $2) n where not n.registered) as numbers,
+                 exists (select from current_numbers(i.institution_id, $2) n
+                         group by n.account
+                         having not bool_or(n.registered and n.valid_from <= $2)) as accounts
              from institution i
-             where i.institution_id = any($1))
-         update institution i set waiting_since = case when f.waits then $3 end
+             where i.institution_id = any($1)),
+         found as (
+             select institution_id, open and (stations or numbers) as waits, open and stations as stations,
+                 open and accounts and not stations as accounts
+             from missing)
+         update institution i
+         set waiting_since = case when f.waits then coalesce(i.waiting_since, $3) end,
+             stations_waiting_since = case when f.stations then coalesce(i.stations_waiting_since, $3) end,
+             accounts_waiting_since = case when f.accounts then coalesce(i.accounts_waiting_since, $3) end
          from found f
-         where i.institution_id = f.institution_id and (i.waiting_since is not null) <> f.waits
+         where i.institution_id = f.institution_id
+             and (i.waiting_since is not null, i.stations_waiting_since is not null, i.accounts_waiting_since is not null)
+                 is distinct from (f.waits, f.stations, f.accounts)
          returning i.institution_id",
     )
     .bind(ids)
