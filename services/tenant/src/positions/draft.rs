@@ -135,30 +135,25 @@ impl Reader {
             told => self.keep(foreign_number(told), || at("notice_number")).map(Some),
         };
         let paid_elsewhere = self.paid_elsewhere(&at, new);
-        Some(DraftInstalment {
-            amount: amount?,
-            due: due?,
-            description: description?,
-            number: number?,
-            paid_elsewhere: paid_elsewhere?,
-        })
+        Some(DraftInstalment { amount: amount?, due: due?, description: description?, number: number?, paid_elsewhere })
     }
 
-    /// `None` = a rule is broken.
-    fn paid_elsewhere(
-        &mut self,
-        at: impl Fn(&str) -> String,
-        new: &proto::NewInstalment,
-    ) -> Option<Option<PaidElsewhere>> {
-        let Some(told) = &new.already_paid else { return Some(None) };
+    /// `None` = not told, or a rule is broken, which refuses the position.
+    fn paid_elsewhere(&mut self, at: impl Fn(&str) -> String, new: &proto::NewInstalment) -> Option<PaidElsewhere> {
+        let told = new.already_paid.as_ref()?;
         if new.notice_number.is_empty() {
             let remedy = "must be set where already_paid is: no number is issued for what another system was paid for; send its number";
             self.tell(|| at("notice_number"), || remedy.to_owned());
         }
-        let read = PaidElsewhere::read(told).map_err(|broken| {
-            broken.into_iter().for_each(|Broken { field, message }| self.tell(|| at(field), || message));
-        });
-        read.ok().map(Some)
+        match PaidElsewhere::read(told) {
+            Ok(paid) => Some(paid),
+            Err(broken) => {
+                for Broken { field, message } in broken {
+                    self.tell(|| at(field), || message);
+                }
+                None
+            }
+        }
     }
 
     fn debtor(&mut self, path: &str, told: Option<&proto::Debtor>) -> Option<Debtor> {

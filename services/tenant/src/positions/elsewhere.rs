@@ -32,10 +32,10 @@ pub(super) fn settle(notices: &mut [NoticeRow]) {
         .collect();
     for (option_no, instalment_no) in paid {
         for notice in &mut *notices {
-            let event = match notice.option_no == option_no {
-                true if notice.instalment_no == instalment_no => InstalmentEvent::PaidElsewhere,
-                true => continue,
-                false => InstalmentEvent::SiblingPaid,
+            let event = match (notice.option_no, notice.instalment_no) {
+                place if place == (option_no, instalment_no) => InstalmentEvent::PaidElsewhere,
+                (option, _) if option == option_no => continue,
+                _ => InstalmentEvent::SiblingPaid,
             };
             // Facts are never refused.
             notice.state = next(notice.state, event).map_or(notice.state, |transition| transition.state);
