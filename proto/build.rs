@@ -5,6 +5,8 @@ use std::{env, fs, path::PathBuf};
 use prost::Message;
 
 const PROTOS: &[&str] = &[
+    "fiorino/cases/v1/cases.proto",
+    "fiorino/common/v1/case.proto",
     "fiorino/config/v1/apply.proto",
     "fiorino/config/v1/read.proto",
     "fiorino/config/v1/readback.proto",
@@ -12,6 +14,8 @@ const PROTOS: &[&str] = &[
     "fiorino/config/v1/stream.proto",
     "fiorino/notices/v1/display.proto",
     "fiorino/notices/v1/notices.proto",
+    "fiorino/payments/v1/again.proto",
+    "fiorino/payments/v1/parked.proto",
     "fiorino/payments/v1/payments.proto",
     "fiorino/positions/v1/positions.proto",
     "fiorino/receipts/v1/receipts.proto",

@@ -12,9 +12,10 @@ pub(crate) fn date(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date", "maxLength": 10, "pattern": "^(19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}$"})
 }
 
-/// 1 to 140 characters that a message to the node can carry: not only spaces, no control characters (stText140).
+/// 1 to 140 characters that a message to the node can carry: not only white space of any script, no control characters nor U+FFFE and U+FFFF
+/// (stText140). The API server counts a character above U+FFFF as one, the node as two: the operator tells of the rest.
 pub(crate) fn text_140(_: &mut SchemaGenerator) -> Schema {
-    text(140, r"^[^\p{Cc}]*[^\p{Cc}\s][^\p{Cc}]*$")
+    text(140, r"^[^\p{Cc}\x{FFFE}\x{FFFF}]*[^\p{Cc}\p{Z}\x{FFFE}\x{FFFF}][^\p{Cc}\x{FFFE}\x{FFFF}]*$")
 }
 
 /// An instant, RFC 3339.

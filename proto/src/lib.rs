@@ -4,6 +4,22 @@
 
 pub mod topics;
 
+/// What several areas share.
+pub mod common {
+    /// `fiorino.common.v1`
+    pub mod v1 {
+        tonic::include_proto!("fiorino.common.v1");
+    }
+}
+
+/// What is odd, and how it is ended.
+pub mod cases {
+    /// `fiorino.cases.v1`
+    pub mod v1 {
+        tonic::include_proto!("fiorino.cases.v1");
+    }
+}
+
 /// Configuration: apply, stream, read, read-back.
 pub mod config {
     /// `fiorino.config.v1`

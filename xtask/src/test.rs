@@ -105,6 +105,7 @@ pub(crate) fn environment(context: &Context, tools: &Tools, parts: &Parts) -> Ve
         ("PATH", path),
     ];
     environment.extend(tools.helm.iter().map(|bin| ("FIORINO_TEST_HELM", text(bin))));
+    environment.extend(tools.grpcurl.iter().map(|bin| ("FIORINO_TEST_GRPCURL", text(bin))));
     environment.extend(tools.python.iter().map(|python| ("FIORINO_TEST_PYTHON", text(python))));
     environment.extend(tools.web.iter().map(|web| ("FIORINO_TEST_WEB", text(web))));
     environment

@@ -4,6 +4,7 @@
 mod debian;
 pub(crate) mod deny;
 mod go;
+mod grpcurl;
 mod helm;
 mod kubernetes;
 mod maven;
@@ -33,6 +34,8 @@ pub(crate) struct Tools {
     pub(crate) kubernetes: PathBuf,
     /// `helm`, `kubeconform`.
     pub(crate) helm: Option<PathBuf>,
+    /// `grpcurl`
+    pub(crate) grpcurl: Option<PathBuf>,
     /// PostgreSQL's programs.
     pub(crate) postgres: PathBuf,
     /// Jars of the Kafka broker.
@@ -52,11 +55,12 @@ pub(crate) async fn ensure(cache: &Cache, root: &Path, purpose: Purpose) -> Resu
     let binaries = async {
         // One after the other: a Go build takes every core.
         let kubernetes = kubernetes::ensure(cache, sources.join("kubernetes")).await?;
-        let helm = match purpose {
-            Purpose::Demo => None,
-            Purpose::Test => Some(helm::ensure(cache, sources.join("helm")).await?),
-        };
-        anyhow::Ok((kubernetes, helm))
+        let (mut helm, mut grpcurl) = (None, None);
+        if purpose == Purpose::Test {
+            helm = Some(helm::ensure(cache, sources.join("helm")).await?);
+            grpcurl = Some(grpcurl::ensure(cache, sources.join("grpcurl")).await?);
+        }
+        anyhow::Ok((kubernetes, helm, grpcurl))
     };
     let languages = async {
         let kafka = maven::ensure(cache, &sources.join("kafka"), "copy-dependencies").await?;
@@ -70,9 +74,9 @@ pub(crate) async fn ensure(cache: &Cache, root: &Path, purpose: Purpose) -> Resu
         }
         Ok((kafka, zipkin, python, web))
     };
-    let ((kubernetes, helm), (kafka, zipkin, python, web)) = tokio::try_join!(binaries, languages)?;
+    let ((kubernetes, helm, grpcurl), (kafka, zipkin, python, web)) = tokio::try_join!(binaries, languages)?;
     let postgres = fiorino_rig::postgres_bin().context("PostgreSQL is not installed")?;
-    Ok(Tools { kubernetes, helm, postgres, kafka, zipkin, python, web })
+    Ok(Tools { kubernetes, helm, grpcurl, postgres, kafka, zipkin, python, web })
 }
 
 /// What makes the portal's assets: the packages of Node.js alone.

@@ -231,6 +231,20 @@ fn a_wrong_number_is_mended_by_withdrawing_it() {
     assert_eq!(shown, [("2026-01-02", false, true), ("2026-06-01", true, false)]);
 }
 
+/// The API server counts a rare character as one, the node as two: a name that only just fits is refused here, not by tenant or the node.
+#[rstest]
+#[case::fits("x".repeat(138) + "\u{20bb7}", None)]
+#[case::one_too_many("x".repeat(139) + "\u{20bb7}", Some("spec.legalName: has 141 characters, at most 140 are allowed"))]
+fn names_are_measured_as_the_node_measures_them(#[case] name: String, #[case] problem: Option<&str>) {
+    let mut snapshot = snapshot();
+    snapshot.institution = institution(&json!({"legalName": name}));
+    let validated = judge(&snapshot);
+    let draft = validated.report.draft();
+    assert_eq!(draft.status == ConditionStatus::True, problem.is_none(), "{}", draft.message);
+    assert!(problem.is_none_or(|problem| draft.message.starts_with(problem)), "{}", draft.message);
+    assert_eq!(validated.bundle.is_some(), problem.is_none());
+}
+
 /// Which of its numbers counts is tenant's to say, when somebody pays.
 #[test]
 fn a_share_names_the_account() {

@@ -81,6 +81,8 @@ kinds! {
     MessagePoison = "message_poison",
     /// Messages between our own parts were gone before they were read: what they told is to be compared with who told it.
     MessagesExpired = "messages_expired",
+    /// A topic between our own parts was deleted and made anew: what the old one still held is to be sent again.
+    TopicReplaced = "topic_replaced",
 }
 
 public_text!(CaseKind, Error);

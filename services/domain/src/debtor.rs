@@ -75,8 +75,8 @@ pub enum Rule {
     /// Length and characters.
     #[error(transparent)]
     Text(#[from] text::Error),
-    /// Form of a fiscal code.
-    #[error("{0}; without one, ANONIMO")]
+    /// Form of a code; the remedy for a person who has none is `ANONIMO`.
+    #[error("{0}{remedy}", remedy = if matches!(.0, fiscal_code::Error::Person) { "; without one, ANONIMO" } else { "" })]
     FiscalCode(#[from] fiscal_code::Error),
     /// Only people are anonymous (pagopa.md 2.9).
     #[error("ANONIMO goes with a natural person only")]
@@ -118,7 +118,7 @@ impl Debtor {
     /// # Errors
     /// The first field that breaks its rule.
     pub fn new(told: &Told<'_>) -> Result<Self> {
-        let code = DebtorCode::parse(told.fiscal_code).map_err(|error| Error::new("fiscal_code", error))?;
+        let code = DebtorCode::parse(told.fiscal_code, told.kind).map_err(|error| Error::new("fiscal_code", error))?;
         if code == DebtorCode::Anonymous && told.kind == PersonKind::Legal {
             return Err(Error::new("fiscal_code", Rule::AnonymousBody));
         }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case(Told { fiscal_code: "RSSMRA", ..told() }, "fiscal_code", Rule::FiscalCode(fiscal_code::Error))]
+    #[case(Told { fiscal_code: "RSSMRA", ..told() }, "fiscal_code", Rule::FiscalCode(fiscal_code::Error::Person))]
     #[case(Told { fiscal_code: "ANONIMO", kind: PersonKind::Legal, ..told() }, "fiscal_code", Rule::AnonymousBody)]
     #[case(Told { full_name: "", ..told() }, "full_name", Rule::Text(text::Error::Empty))]
     #[case(Told { civic_number: "12345678901234567", ..told() }, "civic_number", Rule::Text(text::Error::TooLong { length: 17, max: 16 }))]

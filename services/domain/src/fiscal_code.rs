@@ -1,6 +1,8 @@
-//! Fiscal codes of those who owe: 16 characters for people, 11 digits for bodies, firms and provisional codes of people.
+//! Codes of those who owe: 16 characters for people, 11 digits for bodies, firms and provisional codes of people; of a body abroad its own.
 
 use std::fmt;
+
+use crate::{debtor::PersonKind, secret::Masked};
 
 /// Result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -16,12 +18,25 @@ pub enum DebtorCode {
     Anonymous,
     /// A known debtor.
     FiscalCode(FiscalCode),
+    /// A firm or body abroad by the code that it has there, such as its VAT number with the country in front, upper case.
+    Foreign(Masked<Box<str>>),
 }
 
-/// The text is no fiscal code; it is not repeated here, as it may be somebody's.
+/// The text is no code of a debtor; it is not repeated here, as it may be somebody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fiscal code is 11 digits, or 16 letters and digits")]
-pub struct Error;
+pub enum Error {
+    /// A person has an Italian code or none.
+    #[error("a fiscal code is 11 digits, or 16 letters and digits")]
+    Person,
+    /// Neither Italian nor foreign.
+    #[error(
+        "the code of a body is 11 digits, 16 letters and digits, or abroad 2 to 16 letters, digits, dots, hyphens and slashes"
+    )]
+    Body,
+    /// An Italian VAT number with the prefix that it has abroad.
+    #[error("an Italian code is written without IT in front: send its 11 digits")]
+    Prefix,
+}
 
 // === impl FiscalCode ===
 
@@ -36,7 +51,7 @@ impl FiscalCode {
             16 => text.bytes().all(|byte| byte.is_ascii_alphanumeric()),
             _ => false,
         };
-        shape_ok.then(|| Self(text.to_ascii_uppercase().into())).ok_or(Error)
+        shape_ok.then(|| Self(text.to_ascii_uppercase().into())).ok_or(Error::Person)
     }
 
     /// The code in clear: for the database and the wire, never for logs.
@@ -66,15 +81,20 @@ impl DebtorCode {
     /// What the wire calls nobody.
     pub const ANONYMOUS: &str = "ANONIMO";
 
-    /// Reads a fiscal code or `ANONIMO`; `ANONYMOUS`, as the English documents print it, is taken too.
+    /// Reads a fiscal code or `ANONIMO`; `ANONYMOUS`, as the English documents print it, is taken too. A body may also have a code from abroad
+    /// (`stEntityUniqueIdentifierValue`, 2 to 16 characters); of a person a text that is no Italian code is a typing error.
     ///
     /// # Errors
-    /// Neither of them.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// None of them.
+    pub fn parse(text: &str, kind: PersonKind) -> Result<Self> {
         if text.eq_ignore_ascii_case(Self::ANONYMOUS) || text.eq_ignore_ascii_case("ANONYMOUS") {
             return Ok(Self::Anonymous);
         }
-        FiscalCode::parse(text).map(Self::FiscalCode)
+        match (FiscalCode::parse(text), kind) {
+            (Ok(code), _) => Ok(Self::FiscalCode(code)),
+            (Err(error), PersonKind::Natural) => Err(error),
+            (Err(_), PersonKind::Legal) => foreign(text),
+        }
     }
 
     /// As the wire writes it: for the database and the wire, never for logs.
@@ -82,8 +102,19 @@ impl DebtorCode {
         match self {
             Self::Anonymous => Self::ANONYMOUS,
             Self::FiscalCode(code) => code.expose(),
+            Self::Foreign(code) => code.expose(),
         }
     }
+}
+
+fn foreign(text: &str) -> Result<DebtorCode> {
+    let upper = text.to_ascii_uppercase();
+    if upper.strip_prefix("IT").is_some_and(|rest| FiscalCode::parse(rest).is_ok()) {
+        return Err(Error::Prefix);
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'/');
+    let ok = (2..=16).contains(&upper.len()) && upper.bytes().all(allowed);
+    ok.then(|| DebtorCode::Foreign(Masked::new(upper.into()))).ok_or(Error::Body)
 }
 
 /// Luhn's rule over 11 digits: that of VAT numbers and of the fiscal codes of bodies.
@@ -160,21 +191,45 @@ mod tests {
     #[case("ANONIMO")]
     #[case("ÀSSMRA80A01H501")]
     fn refused(#[case] text: &str) {
-        assert_eq!(FiscalCode::parse(text), Err(Error));
+        assert_eq!(FiscalCode::parse(text), Err(Error::Person));
     }
 
     #[test]
     fn debtor_codes() {
-        assert_eq!(DebtorCode::parse("ANONYMOUS"), Ok(DebtorCode::Anonymous));
-        assert_eq!(DebtorCode::parse("anonimo").unwrap().expose(), "ANONIMO");
-        assert_eq!(DebtorCode::parse("rssmra80a01h501u").unwrap().expose(), "RSSMRA80A01H501U");
-        assert_eq!(DebtorCode::parse("NOBODY"), Err(Error));
+        let person = |text| DebtorCode::parse(text, PersonKind::Natural);
+        assert_eq!(person("ANONYMOUS"), Ok(DebtorCode::Anonymous));
+        assert_eq!(person("anonimo").unwrap().expose(), "ANONIMO");
+        assert_eq!(person("rssmra80a01h501u").unwrap().expose(), "RSSMRA80A01H501U");
+        assert_eq!(person("12345678901").unwrap().expose(), "12345678901"); // provisional
+        assert_eq!(person("NOBODY"), Err(Error::Person));
+    }
+
+    #[rstest]
+    #[case("DE123456789", Ok("DE123456789"))]
+    #[case("atu12345678", Ok("ATU12345678"))]
+    #[case("CHE-123.456.789", Ok("CHE-123.456.789"))]
+    #[case("80012340560", Ok("80012340560"))]
+    #[case("RSSMRA80A01H501U", Ok("RSSMRA80A01H501U"))]
+    #[case("IT80012340560", Err(Error::Prefix))]
+    #[case("it80012340560", Err(Error::Prefix))]
+    #[case("D", Err(Error::Body))]
+    #[case("DE 123456789", Err(Error::Body))]
+    #[case("DE123456789012345", Err(Error::Body))]
+    #[case("Ö123", Err(Error::Body))]
+    fn codes_of_bodies(#[case] text: &str, #[case] expected: Result<&str>) {
+        let code = DebtorCode::parse(text, PersonKind::Legal);
+        assert_eq!(code.as_ref().map(DebtorCode::expose), expected.as_ref().map(|text| *text));
+        // What is written is read again as the same.
+        if let Ok(code) = code {
+            assert_eq!(DebtorCode::parse(code.expose(), PersonKind::Legal), Ok(code));
+        }
     }
 
     #[test]
     fn masked() {
-        let code = DebtorCode::parse("RSSMRA80A01H501U").unwrap();
+        let code = DebtorCode::parse("RSSMRA80A01H501U", PersonKind::Natural).unwrap();
         assert_eq!(format!("{code:?}"), "FiscalCode(***)");
+        assert!(!format!("{:?}", DebtorCode::parse("DE123456789", PersonKind::Legal)).contains("123456789"));
     }
 
     /// The letters that replace 0-9 when two people would have the same code.

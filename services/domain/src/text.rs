@@ -7,6 +7,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// 1..=`MAX` characters (not bytes) that an XML message can carry: `stText35`, `stText140`, .. (pagopa.md 2.2).
 ///
+/// A character above U+FFFF counts as two. The schema says characters, but the validators around the node are Java's, which count UTF-16 units and
+/// refuse the whole answer (findings/xsd-length-of-rare-letters.sh).
+///
 /// Nothing is trimmed or cut: what was agreed with the debtor is what the node gets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<const MAX: usize>(Box<str>);
@@ -20,7 +23,7 @@ pub enum Error {
     /// Longer than the field of the message.
     #[error("has {length} characters, at most {max} are allowed")]
     TooLong {
-        /// Characters found.
+        /// Characters found, in UTF-16 units.
         length: usize,
         /// Characters allowed.
         max: usize,
@@ -28,6 +31,11 @@ pub enum Error {
     /// A line break, tabulator or another character that a message cannot carry.
     #[error("must not contain line breaks or control characters")]
     Control,
+}
+
+/// Characters as the node's side counts them: UTF-16 units.
+pub fn length(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
 }
 
 // === impl Text ===
@@ -45,7 +53,7 @@ impl<const MAX: usize> Text<MAX> {
         if text.chars().any(|char| char.is_control() || matches!(char, '\u{fffe}' | '\u{ffff}')) {
             return Err(Error::Control);
         }
-        let length = text.chars().count();
+        let length = length(text);
         if length > MAX {
             return Err(Error::TooLong { length, max: MAX });
         }
@@ -122,6 +130,8 @@ mod tests {
     #[case("a", Ok(()))]
     #[case("àèìòù", Ok(()))] // five characters, ten bytes
     #[case("abcdef", Err(Error::TooLong { length: 6, max: 5 }))]
+    #[case("abc𠮷", Ok(()))] // four characters, five units
+    #[case("abcd𠮷", Err(Error::TooLong { length: 6, max: 5 }))]
     #[case("", Err(Error::Empty))]
     #[case("  ", Err(Error::Empty))]
     #[case("a\nb", Err(Error::Control))]

@@ -3,6 +3,8 @@
 //! At least once and nothing more: idempotent producer, all acks, consumers that keep their offsets in PostgreSQL. No Kafka transactions
 //! (ARCHITECTURE.md 8.4).
 
+mod identity;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
@@ -16,6 +18,7 @@ use rdkafka::{
     producer::{FutureProducer, Producer as _},
 };
 
+pub use self::identity::{Error as IdentityError, topic_id};
 use crate::{options::KafkaOptions, trace::TRACEPARENT};
 
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);

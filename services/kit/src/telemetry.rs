@@ -21,7 +21,7 @@ use prometheus::{Registry, TextEncoder};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use uuid::Uuid;
 
-pub use self::scrub::identifier;
+pub use self::scrub::{identifier, shows_a_person};
 use self::{gate::Gate, lines::LineLayer};
 use crate::options::TelemetryOptions;
 

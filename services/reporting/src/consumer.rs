@@ -36,7 +36,7 @@ use self::{
     metrics::Metrics,
     source::{Event, Source},
 };
-use crate::store;
+use crate::store::{self, Topic};
 
 /// Takes payments in until it is told to end.
 #[derive(Debug)]
@@ -55,6 +55,9 @@ enum Error {
     /// Topic or client.
     #[error("failed to prepare the consumer")]
     Kafka(#[from] kafka::Error),
+    /// Which topic it is.
+    #[error("failed to tell the topic from another one of its name")]
+    Identity(#[from] kafka::IdentityError),
     /// The client is beyond repair, or its broker does not answer.
     #[error("failed to read from Kafka")]
     Client(#[from] KafkaError),
@@ -80,8 +83,8 @@ enum Outcome {
     Cancelled,
 }
 
-/// How often Kafka is asked whether the topic has grown.
-const PARTITIONS_CHECK: Duration = Duration::from_secs(10);
+/// How often Kafka is asked whether the topic has grown, or is another one.
+const TOPIC_CHECK: Duration = Duration::from_secs(10);
 
 // === impl Consumer ===
 
@@ -101,7 +104,7 @@ impl Consumer {
         }
     }
 
-    /// Reads until `token` is cancelled or the topic got more partitions.
+    /// Reads until `token` is cancelled, the topic got more partitions, or it is another one.
     async fn follow(&self, token: &CancellationToken, retry: &mut Retry) -> Result<(), Error> {
         let opening = Source::open(&self.kafka, &self.pool, &self.holder);
         let Some(mut source) = token.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
@@ -111,20 +114,21 @@ impl Consumer {
     }
 
     async fn read(&self, source: &mut Source, token: &CancellationToken, retry: &mut Retry) -> Result<(), Error> {
-        let mut check = tokio::time::interval(PARTITIONS_CHECK);
+        let mut check = tokio::time::interval(TOPIC_CHECK);
         check.reset();
         loop {
             let event = tokio::select! {
                 biased;
                 () = token.cancelled() => return Ok(()),
-                _ = check.tick() => Event::Checked { grown: source.has_grown().await },
+                _ = check.tick() => Event::Checked { other: source.is_another().await },
                 event = source.next() => event?,
             };
             retry.reset();
             match event {
-                Event::Checked { grown: true } => return Ok(()),
-                Event::Checked { grown: false } => {}
+                Event::Checked { other: true } => return Ok(()),
+                Event::Checked { other: false } => {}
                 Event::Leases => source.assign().await?,
+                Event::Before { partition } => source.read_before(partition).await?,
                 Event::Messages(batch) => match self.record(source.topic(), &batch, token).await {
                     Outcome::Recorded => source.advance(&batch),
                     Outcome::Overtaken => source.assign().await?,
@@ -135,7 +139,7 @@ impl Consumer {
     }
 
     /// Brings a batch into the tables, however long that takes.
-    async fn record(&self, topic: &str, batch: &Batch, token: &CancellationToken) -> Outcome {
+    async fn record(&self, topic: Topic<'_>, batch: &Batch, token: &CancellationToken) -> Outcome {
         let mut retry = Backoff::BACKGROUND.retry();
         loop {
             let error = match self.write(topic, batch).await {
@@ -163,12 +167,12 @@ impl Consumer {
 
     /// Message by message: what the database refuses is parked. Stops at the first failure of another kind; what was recorded until
     /// then makes the batch look overtaken when it is tried again, and it is read once more from there.
-    async fn record_singly(&self, topic: &str, batch: &Batch) -> Result<(), store::Error> {
+    async fn record_singly(&self, topic: Topic<'_>, batch: &Batch) -> Result<(), store::Error> {
         for single in batch.singles() {
             match self.write(topic, &single).await {
-                Err(store::Error::Database(error)) if store::refuses_value(&error) => {
-                    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
-                    self.write(topic, &single.refused(&format!("the database refuses it with code {code}"))).await?;
+                Err(store::Error::Database(error)) => {
+                    let reason = store::refusal(&error).ok_or(error)?;
+                    self.write(topic, &single.refused(&reason)).await?;
                 }
                 outcome => outcome?,
             }
@@ -176,7 +180,7 @@ impl Consumer {
         Ok(())
     }
 
-    async fn write(&self, topic: &str, batch: &Batch) -> Result<(), store::Error> {
+    async fn write(&self, topic: Topic<'_>, batch: &Batch) -> Result<(), store::Error> {
         let spans = batch.spans();
         let changes = batch.changes();
         let began = self.clock.monotonic();
@@ -190,7 +194,7 @@ impl Consumer {
             let store::Parked { topic, partition, offset, event_id, reason, .. } = parked;
             tracing::error!(topic, partition, offset, event_id, reason, "message cannot be taken in and was parked");
         }
-        for store::Expired { topic, partition, from, to } in &changes.expired {
+        for store::Expired { topic, partition, from, to, .. } in &changes.expired {
             tracing::error!(
                 topic,
                 partition,

@@ -18,6 +18,7 @@ mod consumer;
 mod error;
 pub mod fuzz;
 mod page;
+mod parked;
 mod payment;
 mod rpc;
 mod service;

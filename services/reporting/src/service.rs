@@ -2,27 +2,32 @@
 
 use std::net::SocketAddr;
 
+use fiorino_cases::{Cases, Gauge};
 use fiorino_config_client::{Client, Handle, Options as ClientOptions};
 use fiorino_kit::{
     admin::Readiness,
     backoff::Backoff,
+    clock::Clock,
     process,
     rpc::{self, Server},
     store,
     tls::{self, Identity},
 };
-use fiorino_proto::payments::v1::payments_server::PaymentsServer;
+use fiorino_proto::{
+    cases::v1::cases_server::CasesServer,
+    payments::v1::{parked_messages_server::ParkedMessagesServer, payments_server::PaymentsServer},
+};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    MIGRATIONS,
-    cases::Gauge,
+    MIGRATIONS, cases,
     config::Options,
     configuration::Institutions,
     consumer::Consumer,
+    parked::ParkedMessages,
     rpc::{ALLOWED, Payments},
 };
 
@@ -41,6 +46,7 @@ pub struct Service {
     server: Server,
     listener: TcpListener,
     readiness: Readiness,
+    clock: Clock,
     pools: [PgPool; 2],
 }
 
@@ -107,12 +113,15 @@ impl Service {
         let holder = format!("{}/{}", options.replica, Uuid::new_v4());
         let consumer = Consumer::new(writing.clone(), options.kafka, holder, clock.clone());
         let payments = Payments::new(reading.clone(), institutions.clone());
-        let server =
-            Server::new(&identity, ALLOWED).reflection(fiorino_proto::DESCRIPTORS).add(PaymentsServer::new(payments));
+        let server = Server::new(&identity, ALLOWED)
+            .reflection(fiorino_proto::DESCRIPTORS)
+            .add(PaymentsServer::new(payments))
+            .add(ParkedMessagesServer::new(ParkedMessages::new(reading.clone(), clock.clone())))
+            .add(CasesServer::new(Cases::new(reading.clone(), clock.clone())));
         readiness.set("listener", true);
         let pools = [reading, writing];
-        let readiness = readiness.clone();
-        Ok(Some(Self { consumer, configuration, institutions, server, listener, readiness, pools }))
+        let (readiness, clock) = (readiness.clone(), clock.clone());
+        Ok(Some(Self { consumer, configuration, institutions, server, listener, readiness, clock, pools }))
     }
 
     /// Where gRPC is served.
@@ -128,12 +137,14 @@ impl Service {
     /// # Errors
     /// When the server breaks.
     pub async fn run(self, token: CancellationToken) -> Result<(), Error> {
-        let Self { consumer, configuration, institutions, server, listener, readiness, pools } = self;
+        let Self { consumer, configuration, institutions, server, listener, readiness, clock, pools } = self;
         let background = token.child_token();
         let tasks = TaskTracker::new();
         tasks.spawn(consumer.run(background.clone()));
         tasks.spawn(configuration.run(background.clone()));
-        tasks.spawn(Gauge::new(pools[0].clone()).run(background.clone()));
+        let gauge = Gauge::new("fiorino.reporting", cases::KINDS, pools[0].clone(), clock);
+        tasks.spawn(gauge.run(background.clone()));
+        tasks.spawn(cases::adopt(pools[0].clone(), background.clone()));
         tasks.spawn(background.clone().run_until_cancelled_owned(async move {
             institutions.whole().await;
             readiness.set("configuration", true);

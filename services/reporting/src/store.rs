@@ -1,13 +1,20 @@
 //! The tables: what the consumer writes in one transaction, and what the calls read.
 
+pub(crate) mod parked;
+mod places;
+
 use std::collections::BTreeMap;
 
-use fiorino_domain::{case::CaseKind, institution::InstitutionCode, money::Cents};
+use fiorino_domain::{institution::InstitutionCode, money::Cents};
 use fiorino_kit::store;
 use jiff_sqlx::{Date, Timestamp};
 use sqlx::{FromRow, PgConnection, PgPool, types::Json};
 use uuid::Uuid;
 
+pub use self::{
+    parked::adopt,
+    places::{Advance, Topic, offsets, shortened},
+};
 use crate::payment::{Payment, Transfer};
 
 /// Columns of [`Row`] of `payment`.
@@ -85,17 +92,8 @@ pub struct Expired {
     pub from: i64,
     /// Offset of the first one that is there.
     pub to: i64,
-}
-
-/// How far a partition was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Advance {
-    /// Partition of the topic.
-    pub partition: i32,
-    /// Offset of the next message, as the table tells it.
-    pub from: i64,
-    /// Offset of the next message from now on.
-    pub to: i64,
+    /// When tenant recorded the event of the first one that is there; `None` = it does not say.
+    pub until: Option<jiff::Timestamp>,
 }
 
 /// Why a batch was not recorded; nothing of it was.
@@ -139,42 +137,21 @@ struct Row {
 ///
 /// # Errors
 /// Another replica read on, or the database failed; then nothing was written.
-pub async fn record(pool: &PgPool, topic: &str, changes: &Changes) -> Result<u64, Error> {
+pub async fn record(pool: &PgPool, topic: Topic<'_>, changes: &Changes) -> Result<u64, Error> {
     let mut tx = store::begin(pool).await?;
-    advance(&mut tx, topic, &changes.advances).await?;
+    let missed: Vec<i32> = changes.expired.iter().map(|expired| expired.partition).collect();
+    let since = if missed.is_empty() { BTreeMap::new() } else { places::known_until(&mut tx, topic, &missed).await? };
+    places::advance(&mut tx, topic, &changes.advances).await?;
     let written = if changes.payments.is_empty() { 0 } else { upsert(&mut tx, &changes.payments).await? };
     for parked in &changes.parked {
-        park(&mut tx, parked, CaseKind::MessagePoison).await?;
+        parked::park(&mut tx, topic, parked).await?;
     }
     for expired in &changes.expired {
-        park(&mut tx, &expired.parked(), CaseKind::MessagesExpired).await?;
+        let since = since.get(&expired.partition).copied().flatten();
+        parked::miss(&mut tx, topic, expired, since).await?;
     }
     tx.commit().await?;
     Ok(written)
-}
-
-/// Offsets of the next messages of these partitions, 0 for one that was never read.
-///
-/// # Errors
-/// What the database says.
-pub async fn offsets(pool: &PgPool, topic: &str, partitions: &[i32]) -> sqlx::Result<BTreeMap<i32, i64>> {
-    let mut tx = store::begin(pool).await?;
-    sqlx::query(
-        "insert into consumer_offset (topic, partition, next_offset) select $1, unnest($2::int4[]), 0
-         on conflict (topic, partition) do nothing",
-    )
-    .bind(topic)
-    .bind(partitions)
-    .execute(&mut *tx)
-    .await?;
-    let rows: Vec<(i32, i64)> =
-        sqlx::query_as("select partition, next_offset from consumer_offset where topic = $1 and partition = any($2)")
-            .bind(topic)
-            .bind(partitions)
-            .fetch_all(&mut *tx)
-            .await?;
-    tx.commit().await?;
-    Ok(rows.into_iter().collect())
 }
 
 /// One payment.
@@ -205,42 +182,15 @@ pub async fn list(
     rows.into_iter().map(Row::payment).collect()
 }
 
-/// How many cases of a kind wait for somebody, and the age of the oldest in seconds.
-///
-/// # Errors
-/// What the database says.
-pub async fn open_cases(pool: &PgPool, kind: CaseKind) -> sqlx::Result<(u64, u64)> {
-    let (count, age_s): (i64, i64) = sqlx::query_as(
-        "select count(*), coalesce(extract(epoch from now() - min(parked_at)), 0)::int8
-         from parked_message where state <> 'resolved' and kind = $1",
-    )
-    .bind(kind.as_str())
-    .fetch_one(pool)
-    .await?;
-    Ok((u64::try_from(count).unwrap_or(0), u64::try_from(age_s).unwrap_or(0)))
-}
-
 /// Whether it is a value that the database refuses, so that the same message fails again: data exception (22) or constraint (23).
 pub(crate) fn refuses_value(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+    refusal(error).is_some()
 }
 
-/// First, so that a replica that was overtaken does nothing else.
-async fn advance(connection: &mut PgConnection, topic: &str, advances: &[Advance]) -> Result<(), Error> {
-    let column = |value: fn(&Advance) -> i64| advances.iter().map(value).collect::<Vec<_>>();
-    let outcome = sqlx::query(
-        "update consumer_offset set next_offset = told.next
-         from unnest($2::int4[], $3::int8[], $4::int8[]) as told (partition, known, next)
-         where topic = $1 and consumer_offset.partition = told.partition and next_offset = told.known",
-    )
-    .bind(topic)
-    .bind(advances.iter().map(|advance| advance.partition).collect::<Vec<_>>())
-    .bind(column(|advance| advance.from))
-    .bind(column(|advance| advance.to))
-    .execute(connection)
-    .await?;
-    if outcome.rows_affected() == advances.len() as u64 { Ok(()) } else { Err(Error::Overtaken) }
+/// Why a message is parked whose value the database refuses; `None` = it is no value's fault.
+pub(crate) fn refusal(error: &sqlx::Error) -> Option<String> {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code)?;
+    (code.starts_with("22") || code.starts_with("23")).then(|| format!("the database refuses it with code {code}"))
 }
 
 async fn upsert(
@@ -312,54 +262,6 @@ async fn sequences(
     .bind(institutions)
     .fetch_all(connection)
     .await
-}
-
-async fn park(connection: &mut PgConnection, parked: &Parked, kind: CaseKind) -> sqlx::Result<()> {
-    // A key is "<institution>/<notice number>"; whatever else it is does not matter here.
-    let key = String::from_utf8_lossy(&parked.key);
-    let institution = key.split('/').next().and_then(|code| InstitutionCode::parse(code).ok());
-    sqlx::query(
-        "insert into parked_message
-             (institution, topic, partition, \"offset\", event_id, event_type, traceparent, key, payload, reason, kind)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing",
-    )
-    .bind(institution.as_ref().map_or("", InstitutionCode::as_str))
-    .bind(&parked.topic)
-    .bind(parked.partition)
-    .bind(parked.offset)
-    .bind(&parked.event_id)
-    .bind(&parked.event_type)
-    .bind(&parked.traceparent)
-    .bind(&parked.key)
-    .bind(&parked.payload)
-    .bind(&parked.reason)
-    .bind(kind.as_str())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-// === impl Expired ===
-
-impl Expired {
-    /// The case, in the place of the first message that is gone.
-    fn parked(&self) -> Parked {
-        let Self { topic, partition, from, to } = self;
-        Parked {
-            topic: topic.clone(),
-            partition: *partition,
-            offset: *from,
-            event_id: String::new(),
-            event_type: String::new(),
-            traceparent: None,
-            key: Vec::new(),
-            payload: Vec::new(),
-            reason: format!(
-                "offsets {from} to {} were gone before they were read: compare payments with tenant",
-                to - 1
-            ),
-        }
-    }
 }
 
 // === impl Row ===

@@ -1,22 +1,20 @@
-//! Cases: what a person must look at. Opened in the transaction of what was found, never twice for one finding.
-
-use std::{collections::HashMap, time::Duration};
+//! Cases: what a person must look at. Opened in the transaction of what was found, never twice for one finding. What people do with
+//! them is `fiorino_cases`.
 
 use fiorino_domain::case::CaseKind;
-use fiorino_kit::{clock::Clock, store};
+use fiorino_kit::store;
+use fiorino_proto::common::v1::CaseAction;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
-use opentelemetry::{KeyValue, metrics};
-use sqlx::{PgConnection, PgPool, types::Json};
-use tokio_util::sync::CancellationToken;
+use sqlx::{PgConnection, types::Json};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 /// The institution of a case that belongs to none of ours.
 pub const NO_INSTITUTION: i32 = 0;
 
-/// How often the metrics are read from the table.
-const GAUGE_PERIOD: Duration = Duration::from_secs(15);
+/// On whose behalf a case is opened again, or ended because its cause is gone.
+const ACTOR: &str = "tenant";
 
 /// A finding.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,15 +35,6 @@ pub struct NewCase {
     pub opened_at: Timestamp,
 }
 
-/// Keeps the metrics `fiorino.tenant.cases.open` and `fiorino.tenant.cases.oldest_age` by kind.
-#[derive(Debug)]
-pub struct Gauge {
-    pool: PgPool,
-    clock: Clock,
-    open: metrics::Gauge<u64>,
-    oldest_age: metrics::Gauge<u64>,
-}
-
 /// Opens cases in the caller's transaction. A finding that has its case already changes nothing; one whose case was resolved
 /// opens it again.
 ///
@@ -62,13 +51,20 @@ pub async fn open(connection: &mut PgConnection, cases: &[NewCase]) -> sqlx::Res
     let column = |of: fn(&NewCase) -> String| ordered.iter().map(|case| of(case)).collect::<Vec<_>>();
     let optional = |of: fn(&NewCase) -> Option<String>| ordered.iter().map(|case| of(case)).collect::<Vec<_>>();
     sqlx::query(
-        "insert into cases (institution_id, kind, key, id, nav, receipt_id, detail, opened_at)
-         select found.institution_id, found.kind, found.key, found.id, found.nav, found.receipt_id, found.detail, found.opened_at
-         from unnest($1::int4[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[], $8::timestamptz[])
-             as found (institution_id, kind, key, id, nav, receipt_id, detail, opened_at)
-         on conflict (institution_id, kind, key) do update
-         set state = 1, owner = null, detail = excluded.detail, opened_at = excluded.opened_at
-         where cases.state = 3",
+        "with found as (
+             select institution_id, kind, key, id, nav, receipt_id, detail, opened_at
+             from unnest($1::int4[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[], $8::timestamptz[])
+                  as told (institution_id, kind, key, id, nav, receipt_id, detail, opened_at)
+         ), opened as (
+             insert into cases (institution_id, kind, key, id, nav, receipt_id, detail, opened_at)
+             select institution_id, kind, key, id, nav, receipt_id, detail, opened_at from found
+             on conflict (institution_id, kind, key) do update
+             set state = 1, owner = null, detail = excluded.detail, opened_at = excluded.opened_at
+             where cases.state = 3
+             returning id, opened_at
+         )
+         insert into case_event (case_id, at, actor, action)
+         select id, opened_at, $9, $10 from opened where id not in (select id from found)", // its own id: it was there before
     )
     .bind(ordered.iter().map(|case| case.institution_id).collect::<Vec<_>>())
     .bind(column(|case| case.kind.as_str().to_owned()))
@@ -78,6 +74,8 @@ pub async fn open(connection: &mut PgConnection, cases: &[NewCase]) -> sqlx::Res
     .bind(optional(|case| case.receipt_id.clone()))
     .bind(ordered.iter().map(|case| Json(&case.detail)).collect::<Vec<_>>())
     .bind(ordered.iter().map(|case| case.opened_at.to_sqlx()).collect::<Vec<_>>())
+    .bind(ACTOR)
+    .bind(number(CaseAction::Reopened))
     .execute(connection)
     .instrument(store::span("open cases"))
     .await?;
@@ -94,14 +92,7 @@ pub async fn resolve(
     kind: CaseKind,
     key: &str,
 ) -> sqlx::Result<()> {
-    sqlx::query("update cases set state = 3 where institution_id = $1 and kind = $2 and key = $3 and state <> 3")
-        .bind(institution_id)
-        .bind(kind.as_str())
-        .bind(key)
-        .execute(connection)
-        .instrument(store::span("resolve case"))
-        .await?;
-    Ok(())
+    resolve_all(connection, kind, &[(institution_id, key.to_owned())]).await
 }
 
 /// Resolves cases of one kind whose cause is gone, (institution, key), in the caller's transaction; those that do not exist change
@@ -111,13 +102,19 @@ pub async fn resolve(
 /// What the database says.
 pub async fn resolve_all(connection: &mut PgConnection, kind: CaseKind, cases: &[(i32, String)]) -> sqlx::Result<()> {
     sqlx::query(
-        "update cases set state = 3
-         from unnest($2::int4[], $3::text[]) as gone (institution_id, key)
-         where cases.institution_id = gone.institution_id and cases.kind = $1 and cases.key = gone.key and cases.state <> 3",
+        "with changed as (
+             update cases set state = 3
+             from unnest($2::int4[], $3::text[]) as gone (institution_id, key)
+             where cases.institution_id = gone.institution_id and cases.kind = $1 and cases.key = gone.key and cases.state <> 3
+             returning cases.id
+         )
+         insert into case_event (case_id, at, actor, action) select changed.id, now(), $4, $5 from changed",
     )
     .bind(kind.as_str())
     .bind(cases.iter().map(|(institution_id, _)| *institution_id).collect::<Vec<_>>())
     .bind(cases.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
+    .bind(ACTOR)
+    .bind(number(CaseAction::Resolved))
     .execute(connection)
     .instrument(store::span("resolve cases"))
     .await?;
@@ -145,56 +142,11 @@ pub async fn any_open(
     .await
 }
 
+/// As stored.
+fn number(action: CaseAction) -> i16 {
+    i16::try_from(i32::from(action)).unwrap_or_default()
+}
+
 fn order(case: &NewCase) -> (i32, &'static str, &str) {
     (case.institution_id, case.kind.as_str(), &case.key)
-}
-
-// === impl Gauge ===
-
-impl Gauge {
-    /// Gauges of the cases in this database.
-    pub fn new(pool: PgPool, clock: Clock) -> Self {
-        let meter = opentelemetry::global::meter("fiorino.tenant");
-        let open = meter.u64_gauge("fiorino.tenant.cases.open").with_description("Cases that nobody resolved").build();
-        let oldest_age = meter
-            .u64_gauge("fiorino.tenant.cases.oldest_age")
-            .with_unit("s")
-            .with_description("Age of the oldest case that nobody resolved")
-            .build();
-        Self { pool, clock, open, oldest_age }
-    }
-
-    /// Reads the table every 15 s until `token` is cancelled. A database that is away leaves the last values.
-    pub async fn run(self, token: CancellationToken) {
-        let mut ticks = tokio::time::interval(GAUGE_PERIOD);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while token.run_until_cancelled(ticks.tick()).await.is_some() {
-            match read(&self.pool).await {
-                Ok(open) => self.record(&open),
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to count open cases"),
-            }
-        }
-    }
-
-    fn record(&self, open: &HashMap<String, (u64, Timestamp)>) {
-        let now = self.clock.now();
-        for kind in CaseKind::ALL {
-            let (count, oldest) = open.get(kind.as_str()).copied().unwrap_or((0, now));
-            let age_s = u64::try_from(now.duration_since(oldest).as_secs()).unwrap_or(0);
-            let kind = [KeyValue::new("kind", kind.as_str())];
-            self.open.record(count, &kind);
-            self.oldest_age.record(age_s, &kind);
-        }
-    }
-}
-
-async fn read(pool: &PgPool) -> sqlx::Result<HashMap<String, (u64, Timestamp)>> {
-    let rows: Vec<(String, i64, jiff_sqlx::Timestamp)> =
-        sqlx::query_as("select kind, count(*), min(opened_at) from cases where state <> 3 group by kind")
-            .fetch_all(pool)
-            .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(kind, count, oldest)| (kind, (u64::try_from(count).unwrap_or(0), oldest.to_jiff())))
-        .collect())
 }

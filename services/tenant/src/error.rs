@@ -42,6 +42,14 @@ pub enum Error {
     /// More is asked than can be done in time: `RESOURCE_EXHAUSTED`.
     #[error("too many requests at present, try again later")]
     Overloaded,
+    /// Too many events wait for Kafka: `RESOURCE_EXHAUSTED`.
+    #[error(
+        "{most} events or more wait for Kafka; wait until they have left, then call again with the same page_token"
+    )]
+    Backlog {
+        /// How many may wait.
+        most: i64,
+    },
     /// The work broke off and may or may not have been done: `UNAVAILABLE`, as every call is idempotent.
     #[error("the work broke off, try it again: a repetition is safe")]
     Interrupted,
@@ -89,7 +97,7 @@ impl Error {
             Self::AlreadyExists(_) => Code::AlreadyExists,
             Self::Precondition(_) => Code::FailedPrecondition,
             Self::Superseded(_) => Code::Aborted,
-            Self::Overloaded => Code::ResourceExhausted,
+            Self::Overloaded | Self::Backlog { .. } => Code::ResourceExhausted,
             Self::Interrupted => Code::Unavailable,
             Self::Store { source } if store::transient(source) => Code::Unavailable,
             Self::Store { .. } => Code::Internal,
@@ -107,7 +115,9 @@ impl Error {
             Self::Invalid(violations) | Self::Precondition(violations) => violations.clone(),
             Self::AlreadyExists(violation) => vec![violation.clone()],
             Self::NotFound { field, message } => vec![Violation::new(*field, message.clone())],
-            Self::Superseded(_) | Self::Overloaded | Self::Interrupted | Self::Store { .. } => Vec::new(),
+            Self::Superseded(_) | Self::Overloaded | Self::Backlog { .. } | Self::Interrupted | Self::Store { .. } => {
+                Vec::new()
+            }
         }
     }
 }

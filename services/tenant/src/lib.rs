@@ -13,6 +13,7 @@ pub mod config;
 pub mod configuration;
 mod context;
 mod error;
+mod key;
 pub mod nav;
 pub mod notices;
 pub mod positions;

@@ -3,12 +3,14 @@
 //! A batch is one transaction. When it fails, each receipt is tried alone; one that fails alone keeps its place in the inbox
 //! (`APPLY_OUTCOME_UNSPECIFIED`) and, unless trying again can help, is told by a case. So does one of an institution that is not known yet.
 
+mod again;
 mod apply;
 mod arrived;
 mod event;
 pub mod fuzz;
 mod loaded;
 mod store;
+mod stored;
 
 use std::slice;
 
@@ -22,6 +24,7 @@ use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, Span, info_span};
 
+pub use self::again::PaymentsAgain;
 pub use self::loaded::LOADED_STATEMENT;
 pub(crate) use self::loaded::{own_payment, settle};
 use self::{arrived::Arrived, store::Applying};

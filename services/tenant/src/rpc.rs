@@ -13,6 +13,12 @@ macro_rules! allow {
 
 /// Methods of tenant and their callers (ARCHITECTURE.md 6.2). What is not listed is refused.
 pub static ALLOWED: &[Allow] = allow! {
+    "/fiorino.cases.v1.Cases/AssignCase" => DEV,
+    "/fiorino.cases.v1.Cases/GetCase" => DEV,
+    "/fiorino.cases.v1.Cases/ListCases" => DEV,
+    "/fiorino.cases.v1.Cases/NoteCase" => DEV,
+    "/fiorino.cases.v1.Cases/ResolveCase" => DEV,
+    "/fiorino.cases.v1.Cases/ResolveCases" => DEV,
     "/fiorino.config.v1.ConfigApply/AcquireFence" => OPERATOR,
     "/fiorino.config.v1.ConfigApply/ApplyBundle" => OPERATOR,
     "/fiorino.config.v1.ConfigApply/MarkUnmanaged" => OPERATOR,
@@ -26,6 +32,7 @@ pub static ALLOWED: &[Allow] = allow! {
     "/fiorino.notices.v1.Notices/ActivateMany" => CONNECTOR,
     "/fiorino.notices.v1.Notices/VerifyMany" => CONNECTOR,
     "/fiorino.positions.v1.Positions/CancelInstalment" => DEV,
+    "/fiorino.payments.v1.PaymentsAgain/SendAgain" => &["dev", "restore"],
     "/fiorino.positions.v1.Positions/CancelPosition" => DEV,
     "/fiorino.positions.v1.Positions/CreatePosition" => DEV,
     "/fiorino.positions.v1.Positions/CreatePositions" => DEV,

@@ -1,7 +1,9 @@
 //! The process's parts, put together: also inside a test.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
+use fiorino_cases::{Cases, Gauge};
+use fiorino_domain::case::CaseKind;
 use fiorino_kit::{
     backoff::Backoff,
     kafka,
@@ -12,27 +14,29 @@ use fiorino_kit::{
     tls::{self, Identity},
 };
 use fiorino_proto::{
+    cases::v1::cases_server::CasesServer,
     config::v1::{
         config_apply_server::ConfigApplyServer, config_read_server::ConfigReadServer,
         config_readback_server::ConfigReadbackServer, config_stream_server::ConfigStreamServer,
     },
     notices::v1::{display_server::DisplayServer, notices_server::NoticesServer},
+    payments::v1::payments_again_server::PaymentsAgainServer,
     positions::v1::positions_server::PositionsServer,
     receipts::v1::receipts_server::ReceiptsServer,
     topics,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    MIGRATIONS, cases,
+    MIGRATIONS,
     config::Options,
     configuration::{Apply, Read, Readback, Stream, Wake},
     context::Context,
     notices::{Display, Notices},
     positions::Positions,
-    receipts::Receipts,
+    receipts::{PaymentsAgain, Receipts},
     rpc::ALLOWED,
 };
 
@@ -41,6 +45,9 @@ pub const CONDITIONS: &[&str] = &["schema", "listener"];
 
 /// Largest message in either direction, bytes.
 const MESSAGE_MAX: usize = 4 * 1024 * 1024;
+
+/// How often it is made sure that the topics are there. One that is missing holds up its events in the outbox, and loses none.
+const TOPICS_CHECK: Duration = Duration::from_secs(15);
 
 /// The process, listening.
 #[derive(Debug)]
@@ -136,7 +143,8 @@ impl Service {
         let tasks = TaskTracker::new();
         tasks.spawn(relay.run(background.clone()));
         tasks.spawn(wake.listen(context.pools.stream.clone(), background.clone()));
-        tasks.spawn(cases::Gauge::new(context.pools.batch.clone(), context.clock.clone()).run(background.clone()));
+        let (pool, clock) = (context.pools.batch.clone(), context.clock.clone());
+        tasks.spawn(Gauge::new("fiorino.tenant", CaseKind::ALL, pool, clock).run(background.clone()));
         tasks.spawn(topics(options, background.clone()));
         tasks.close();
         let served = server.serve(listener, token).await;
@@ -160,7 +168,9 @@ fn server(
     let notices = Notices::new(pools.verify.clone(), environment.clone(), clock.clone());
     let display = Display::new(pools.display.clone(), environment.clone(), clock.clone());
     let positions = Positions::new(pools.batch.clone(), environment.clone(), clock.clone());
+    let again = PaymentsAgain::new(pools.batch.clone(), environment.clone(), relay.waker());
     let receipts = Receipts::new(pools.receipts.clone(), environment, clock.clone(), relay.waker());
+    let cases = Cases::new(pools.batch.clone(), clock.clone());
     let apply = Apply::new(context.clone(), wake.clone(), options.expected_services.clone(), token.clone());
     let read = Read::new(context.clone(), options.expected_services.clone());
     let stream = Stream::new(context.clone(), wake.clone(), token.clone());
@@ -175,6 +185,8 @@ fn server(
         .add(DisplayServer::new(display).max_decoding_message_size(MESSAGE_MAX))
         .add(PositionsServer::new(positions).max_decoding_message_size(MESSAGE_MAX))
         .add(ReceiptsServer::new(receipts).max_decoding_message_size(MESSAGE_MAX))
+        .add(PaymentsAgainServer::new(again))
+        .add(CasesServer::new(cases))
 }
 
 /// Waits for the database, but not for a migration that cannot be applied.
@@ -192,15 +204,20 @@ async fn migrate(options: &Options) -> Result<(), Error> {
     }
 }
 
-/// Creates what is missing; Kafka may be away for as long as it likes.
+/// Creates what is missing, at the start and whenever somebody took one away; Kafka may be away for as long as it likes.
 async fn topics(options: Options, token: CancellationToken) {
     let topics: Vec<_> = topics::ALL.iter().map(|topic| (topic.name, topic.partitions, topic.retention)).collect();
+    let mut checks = tokio::time::interval(TOPICS_CHECK);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut retry = Backoff::BACKGROUND.retry();
-    let ensure = async {
-        while let Err(error) = kafka::ensure_topics(&options.kafka, &topics).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "failed to ensure topics, trying again");
-            retry.wait().await;
-        }
-    };
-    token.run_until_cancelled(ensure).await;
+    while token.run_until_cancelled(checks.tick()).await.is_some() {
+        let ensure = async {
+            while let Err(error) = kafka::ensure_topics(&options.kafka, &topics).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "failed to ensure topics, trying again");
+                retry.wait().await;
+            }
+            retry.reset();
+        };
+        token.run_until_cancelled(ensure).await;
+    }
 }

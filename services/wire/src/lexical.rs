@@ -39,6 +39,16 @@ pub(crate) fn cut(text: &str, max: u16) -> &str {
     text.char_indices().nth(usize::from(max)).map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
 }
 
+/// The longest beginning of it that has at most `max` characters as Java's validators count them: one above U+FFFF is two.
+pub(crate) fn cut_units(text: &str, max: u16) -> &str {
+    let mut units = 0;
+    let end = text.char_indices().find(|(_, char)| {
+        units += char.len_utf16();
+        units > usize::from(max)
+    });
+    end.map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
+}
+
 /// `stText16` to `stText210`, `stIBAN`: characters, not bytes.
 pub(crate) fn length(text: &str, min: u16, max: u16) -> Result<()> {
     let chars = text.chars().take(usize::from(max) + 1).count();

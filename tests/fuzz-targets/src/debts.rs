@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use fiorino_domain::fiscal_code::DebtorCode;
+use fiorino_domain::{debtor, fiscal_code::DebtorCode};
 use fiorino_proto::{
     payments::v1::PaymentRecorded,
     positions::v1::{CreatePositionsRequest, Debtor, NewInstalment, NewOption, NewPosition, PersonKind},
@@ -62,7 +62,9 @@ pub(crate) fn positions(data: &[u8]) {
 }
 
 fn names_the_debtor(new: &NewPosition, text: &str) -> bool {
-    let code = new.debtor.as_ref().and_then(|debtor| DebtorCode::parse(&debtor.fiscal_code).ok());
+    // Of a person: a body's code is public, and may be as short as a word.
+    let code =
+        new.debtor.as_ref().and_then(|debtor| DebtorCode::parse(&debtor.fiscal_code, debtor::PersonKind::Natural).ok());
     code.is_some_and(|code| code != DebtorCode::Anonymous && text.to_ascii_uppercase().contains(code.expose()))
 }
 
@@ -95,7 +97,7 @@ pub(crate) fn position_seeds() -> Vec<Vec<u8>> {
         amount_cents: 12_000,
         due_date: "2026-12-31".into(),
         description: "TARI 2026".into(),
-        notice_number: String::new(),
+        ..NewInstalment::default()
     };
     let numbered = NewInstalment { notice_number: "312000000000471179".into(), ..instalment.clone() };
     let debtor = Debtor {

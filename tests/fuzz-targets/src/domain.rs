@@ -2,6 +2,7 @@
 
 use fiorino_domain::{
     date::LegalDate,
+    debtor::PersonKind,
     fiscal_code::{DebtorCode, FiscalCode},
     iban::Iban,
     institution::InstitutionCode,
@@ -41,8 +42,9 @@ pub(crate) fn codes(data: &[u8]) {
         assert!(!format!("{code:?}").contains(code.expose()), "a person's code is masked");
         let _checked = code.check_digit_ok();
     }
-    if let Ok(code) = DebtorCode::parse(text) {
-        assert_eq!(DebtorCode::parse(code.expose()).as_ref(), Ok(&code));
+    for kind in [PersonKind::Natural, PersonKind::Legal] {
+        let Ok(code) = DebtorCode::parse(text, kind) else { continue };
+        assert_eq!(DebtorCode::parse(code.expose(), kind).as_ref(), Ok(&code));
     }
     if let Ok(code) = InstitutionCode::parse(text) {
         assert_eq!(InstitutionCode::parse(code.as_str()), Ok(code));

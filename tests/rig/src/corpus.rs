@@ -60,6 +60,14 @@ pub fn helm_bin() -> Result<PathBuf> {
     Ok(variable("FIORINO_TEST_HELM").context("FIORINO_TEST_HELM is not set: run `cargo xtask test`")?.into())
 }
 
+/// The directory of `grpcurl`.
+///
+/// # Errors
+/// When `cargo xtask test` did not say where it is.
+pub fn grpcurl_bin() -> Result<PathBuf> {
+    Ok(variable("FIORINO_TEST_GRPCURL").context("FIORINO_TEST_GRPCURL is not set: run `cargo xtask test`")?.into())
+}
+
 /// The directory of `kube-apiserver`, `etcd` and `kubectl`.
 ///
 /// # Errors

@@ -11,7 +11,9 @@ pub mod proxy;
 pub mod servers;
 mod stopwatch;
 
-pub use corpus::{binary, contracts, helm_bin, kubernetes_bin, python, samples, variable, web, workspace_root};
+pub use corpus::{
+    binary, contracts, grpcurl_bin, helm_bin, kubernetes_bin, python, samples, variable, web, workspace_root,
+};
 pub use host::{chromium, postgres_bin};
 pub use kubernetes::Kubernetes;
 pub use poll::eventually;

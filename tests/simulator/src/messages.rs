@@ -168,8 +168,10 @@ fn envelope(operation: Operation, children: &[Element]) -> String {
 
 fn print(element: &Element, out: &mut String) {
     let name = &element.name;
+    // What stands between child elements is layout; the text of a leaf is passed on as it is.
+    let text = if element.children.is_empty() { element.text.as_str() } else { "" };
     // Writing to a String cannot fail.
-    let _ = write!(out, "<{name}>{}", quick_xml::escape::escape(element.text.trim()));
+    let _ = write!(out, "<{name}>{}", quick_xml::escape::escape(text));
     for child in &element.children {
         print(child, out);
     }

@@ -7,11 +7,13 @@ mod database;
 mod names;
 mod parts;
 pub mod raw;
+mod texts;
 
 pub use database::{TestDatabase, template_key};
 pub use fiorino_rig::{
-    Kubernetes, Process, Signal, Spec, Stopwatch, binary, certs, contracts, eventually, free_port, helm_bin,
-    kubernetes_bin, proxy, samples, workspace_root,
+    Kubernetes, Process, Signal, Spec, Stopwatch, binary, certs, contracts, eventually, free_port, grpcurl_bin,
+    helm_bin, kubernetes_bin, proxy, samples, workspace_root,
 };
 pub use names::{check_digit, fiscal_code, namespace, topic_prefix};
 pub use parts::Parts;
+pub use texts::{TextField, text_fields};

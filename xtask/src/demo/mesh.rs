@@ -42,7 +42,7 @@ impl Services {
             amount_cents: AMOUNT_CENTS,
             due_date: due_date()?,
             description: "Tassa sui rifiuti, prima rata".to_owned(),
-            notice_number: String::new(),
+            ..NewInstalment::default()
         };
         let position = NewPosition {
             client_reference: reference.to_owned(),

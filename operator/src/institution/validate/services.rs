@@ -16,6 +16,7 @@ use kube::ResourceExt as _;
 use super::{
     Children, Rules, check_digit,
     findings::{Complaint, Judged, Report},
+    text,
 };
 use crate::institution::{
     bundle::{Origin, profile_service_uid},
@@ -169,6 +170,7 @@ fn spec(
     complaints: &mut Vec<Complaint>,
 ) -> Option<ServiceSpec> {
     let taxonomy_code = taxonomy(&service.taxonomy_code, "spec.taxonomyCode", complaints);
+    text(&service.title.it, "spec.title.it", |complaint| complaints.push(complaint));
     if !snapshot.ibans.iter().any(|iban| iban.name_any() == service.account)
         && !snapshot.unreadable.iter().any(|child| child.kind == "Iban" && child.name == service.account)
     {

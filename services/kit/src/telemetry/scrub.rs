@@ -27,6 +27,11 @@ pub(super) fn scrub(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// Whether a word of the text has the shape of a person's fiscal code or of an IBAN: what logs would mask.
+pub fn shows_a_person(text: &str) -> bool {
+    matches!(scrub(text), Cow::Owned(_))
+}
+
 /// What a caller wrote where an identifier belongs, if it looks like one and like nobody's: at most 64 letters, digits and `-_.:/`, a
 /// digit among them. Anything else is masked, for a caller may write anything anywhere. For spans, which pass no net, and for logs.
 pub fn identifier(text: &str) -> &str {

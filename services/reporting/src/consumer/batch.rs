@@ -56,7 +56,9 @@ impl Batch {
         for message in &self.messages {
             let Message { partition, offset, .. } = *message;
             let from = self.known.get(&partition).copied().unwrap_or_default();
-            advances.insert(partition, Advance { partition, from, to: offset + 1 });
+            let latest = advances.get(&partition).and_then(|advance| advance.event_at);
+            let event_at = message.happened().max(latest);
+            advances.insert(partition, Advance { partition, from, to: offset + 1, event_at });
         }
         advances.into_values().collect()
     }
@@ -67,7 +69,13 @@ impl Batch {
         let gap = |message: &Message| {
             let Message { partition, offset, .. } = *message;
             let from = next.insert(partition, offset + 1).unwrap_or_default();
-            (offset > from).then(|| Expired { topic: message.topic.clone(), partition, from, to: offset })
+            (offset > from).then(|| Expired {
+                topic: message.topic.clone(),
+                partition,
+                from,
+                to: offset,
+                until: message.happened(),
+            })
         };
         self.messages.iter().filter_map(gap).collect()
     }

@@ -34,7 +34,7 @@ impl Message {
             topic: message.topic().to_owned(),
             partition: message.partition(),
             offset: message.offset(),
-            content: content(envelope.as_ref(), &payload).map_err(|unreadable| unreadable.to_string()),
+            content: content(envelope.as_ref(), &payload),
             envelope,
             key: message.key().unwrap_or_default().to_vec(),
             payload,
@@ -86,8 +86,12 @@ impl Message {
 
     /// Time since its event.
     pub(crate) fn delay(&self, now: Timestamp) -> Option<SignedDuration> {
-        let happened: Timestamp = self.envelope.as_ref()?.time.parse().ok()?;
-        Some(now.duration_since(happened))
+        Some(now.duration_since(self.happened()?))
+    }
+
+    /// When tenant recorded its event; `None` = it does not say.
+    pub(crate) fn happened(&self) -> Option<Timestamp> {
+        self.envelope.as_ref()?.time.parse().ok()
     }
 
     fn traceparent(&self) -> Option<&str> {
@@ -95,7 +99,12 @@ impl Message {
     }
 }
 
-fn content(envelope: Option<&Envelope>, payload: &[u8]) -> Result<Payment, Unreadable> {
+/// What a message says, or which field breaks which rule: the one reader, for what comes and for what was parked.
+pub(crate) fn content(envelope: Option<&Envelope>, payload: &[u8]) -> Result<Payment, String> {
+    read(envelope, payload).map_err(|unreadable| unreadable.to_string())
+}
+
+fn read(envelope: Option<&Envelope>, payload: &[u8]) -> Result<Payment, Unreadable> {
     let envelope = envelope.ok_or_else(|| Unreadable::new("headers", "ce_id and ce_type must be told"))?;
     if envelope.event_type != topics::PAYMENTS.event_type {
         return Err(Unreadable::new("ce_type", format!("must be {}", topics::PAYMENTS.event_type)));

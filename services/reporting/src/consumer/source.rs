@@ -1,6 +1,10 @@
 //! The topic as this replica reads it: partitions by lease, places by PostgreSQL.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use fiorino_kit::{
     kafka::{self, Quiet},
@@ -17,9 +21,10 @@ use rdkafka::{
 use sqlx::PgPool;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{Error, batch::Batch, message::Message};
-use crate::store;
+use crate::store::{self, Topic};
 
 /// Messages recorded together at most.
 const BATCH: usize = 500;
@@ -37,8 +42,12 @@ pub(super) struct Source {
     pool: PgPool,
     partitions: usize,
     held: watch::Receiver<Arc<[String]>>,
+    /// Kafka's id of the topic that the offsets belong to.
+    id: Uuid,
     /// Next offset by assigned partition, as PostgreSQL has it.
     known: BTreeMap<i32, i64>,
+    /// Partitions of this topic that lost their end: what comes again is taken in again.
+    shortened: BTreeSet<i32>,
     /// Kafka is away; told once.
     failing: bool,
     leasing: JoinHandle<()>,
@@ -48,10 +57,15 @@ pub(super) struct Source {
 /// What happens next.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Kafka was asked whether the topic got more partitions.
+    /// Kafka was asked about the topic.
     Checked {
-        /// It did.
-        grown: bool,
+        /// It got more partitions, or was deleted and made anew.
+        other: bool,
+    },
+    /// A message from before the known offset: the topic begins anew, or lost its end.
+    Before {
+        /// Where it came from.
+        partition: i32,
     },
     /// The replica holds other partitions than it did.
     Leases,
@@ -68,7 +82,7 @@ impl Source {
         let topic = PAYMENTS.full_name(&kafka.kafka_topic_prefix);
         let group = format!("{}fiorino-reporting", kafka.kafka_topic_prefix);
         let consumer = Arc::new(kafka::consumer(kafka, &group)?);
-        let partitions = partitions(&consumer, &topic).await?;
+        let (partitions, id) = (partitions(&consumer, &topic).await?, identity(&consumer, &topic).await?);
         let names = (0..partitions).map(|partition| format!("{topic}/{partition:05}")).collect();
         let leases = LeaseSet::new(pool.clone(), holder, names, LEASE);
         let mut held = leases.changed();
@@ -78,8 +92,19 @@ impl Source {
             let ended = ended.clone();
             async move { leases.run(ended).await }
         });
-        let known = BTreeMap::new();
-        Ok(Self { topic, consumer, pool: pool.clone(), partitions, held, known, failing: false, leasing, ended })
+        Ok(Self {
+            topic,
+            consumer,
+            pool: pool.clone(),
+            partitions,
+            held,
+            id,
+            known: BTreeMap::new(),
+            shortened: BTreeSet::new(),
+            failing: false,
+            leasing,
+            ended,
+        })
     }
 
     /// Gives the partitions back.
@@ -93,8 +118,8 @@ impl Source {
         }
     }
 
-    pub(super) fn topic(&self) -> &str {
-        &self.topic
+    pub(super) fn topic(&self) -> Topic<'_> {
+        Topic { name: &self.topic, id: self.id }
     }
 
     /// Waits for what happens next. Dropping the future loses no message.
@@ -106,33 +131,55 @@ impl Source {
                 changed = self.held.changed() => return changed.map(|()| Event::Leases).map_err(Error::Leases),
                 received = self.consumer.recv() => received.map(|message| Message::read(&message)),
             };
-            self.take(received, &mut batch)?;
+            if let Some(partition) = self.take(received, &mut batch)? {
+                return Ok(Event::Before { partition });
+            }
         }
         // No waiting from here on: what has come meanwhile goes along.
         while batch.len() < BATCH {
             let Some(received) = self.consumer.recv().now_or_never() else { break };
             let received = received.map(|message| Message::read(&message));
-            self.take(received, &mut batch)?;
+            if let Some(partition) = self.take(received, &mut batch)? {
+                // What was read until here is read again: nothing of it is recorded.
+                return Ok(Event::Before { partition });
+            }
         }
         Ok(Event::Messages(batch))
     }
 
-    /// Whether the topic has more partitions than are shared among the replicas. While Kafka is away nobody can say.
-    pub(super) async fn has_grown(&self) -> bool {
-        match partitions(&self.consumer, &self.topic).await {
-            Ok(partitions) => partitions > self.partitions,
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "failed to ask for the topic's partitions");
-                false
-            }
+    /// Whether the topic has more partitions than are shared among the replicas, or is not the one that was opened. While Kafka is away
+    /// nobody can say.
+    pub(super) async fn is_another(&self) -> bool {
+        let asked = async {
+            let partitions = partitions(&self.consumer, &self.topic).await?;
+            Ok::<_, Error>(partitions > self.partitions || identity(&self.consumer, &self.topic).await? != self.id)
+        };
+        asked.await.unwrap_or_else(|error| {
+            tracing::debug!(error = &error as &dyn std::error::Error, "failed to ask about the topic");
+            false
+        })
+    }
+
+    /// A message came from before the known offset. Of another topic everything is read; of the same one, which lost its end as after a
+    /// restore of Kafka, what comes after the loss.
+    pub(super) async fn read_before(&mut self, partition: i32) -> Result<(), Error> {
+        if identity(&self.consumer, &self.topic).await? == self.id {
+            tracing::error!(topic = self.topic, partition, "topic is shorter than it was, reading what is there");
+            store::shortened(&self.pool, self.topic(), partition).await?;
+            self.shortened.insert(partition);
         }
+        self.assign().await
     }
 
     /// Reads on where PostgreSQL says, in the partitions that are held now.
     pub(super) async fn assign(&mut self) -> Result<(), Error> {
+        let id = identity(&self.consumer, &self.topic).await?;
+        if std::mem::replace(&mut self.id, id) != id {
+            self.shortened.clear();
+        }
         let held = self.held.borrow_and_update().clone();
         let partitions: Vec<i32> = held.iter().filter_map(|name| name.rsplit('/').next()?.parse().ok()).collect();
-        self.known = store::offsets(&self.pool, &self.topic, &partitions).await?;
+        self.known = store::offsets(&self.pool, self.topic(), &partitions).await?;
         let mut assignment = TopicPartitionList::with_capacity(self.known.len());
         for (&partition, &offset) in &self.known {
             let offset = if offset == 0 { Offset::Beginning } else { Offset::Offset(offset) };
@@ -148,15 +195,20 @@ impl Source {
         self.known.extend(batch.advances().into_iter().map(|advance| (advance.partition, advance.to)));
     }
 
-    fn take(&mut self, received: Result<Message, KafkaError>, batch: &mut Batch) -> Result<(), Error> {
+    /// Adds a message to the batch, unless it comes from before what is known of its partition: `Some` with that.
+    fn take(&mut self, received: Result<Message, KafkaError>, batch: &mut Batch) -> Result<Option<i32>, Error> {
         match received {
             Ok(message) => {
                 self.failing = false;
+                let partition = message.partition;
                 // A partition that was given away may still have had messages on their way.
-                let Some(&known) = self.known.get(&message.partition) else { return Ok(()) };
-                report_anew(&message, batch.reaches(message.partition).unwrap_or(known));
+                let Some(&known) = self.known.get(&partition) else { return Ok(None) };
+                let expected = batch.reaches(partition).unwrap_or(known);
+                if message.offset < expected && !self.shortened.contains(&partition) {
+                    return Ok(Some(partition));
+                }
                 batch.push(message, known);
-                Ok(())
+                Ok(None)
             }
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) => Err(error.into()),
             Err(error) => {
@@ -164,17 +216,9 @@ impl Source {
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::warn!(error = %error, "failed to read from Kafka, going on");
                 }
-                Ok(())
+                Ok(None)
             }
         }
-    }
-}
-
-/// The topic was made anew: its offsets begin again.
-fn report_anew(message: &Message, expected: i64) {
-    let Message { topic, partition, offset, .. } = message;
-    if *offset < expected {
-        tracing::warn!(topic, partition, expected, offset, "topic begins anew");
     }
 }
 
@@ -184,5 +228,11 @@ async fn partitions(consumer: &Arc<StreamConsumer<Quiet>>, topic: &str) -> Resul
         let metadata = consumer.fetch_metadata(Some(&topic), METADATA_TIMEOUT)?;
         Ok::<_, KafkaError>(metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
     });
+    Ok(asked.await??)
+}
+
+async fn identity(consumer: &Arc<StreamConsumer<Quiet>>, topic: &str) -> Result<Uuid, Error> {
+    let (consumer, topic) = (Arc::clone(consumer), topic.to_owned());
+    let asked = tokio::task::spawn_blocking(move || kafka::topic_id(consumer.client(), &topic, METADATA_TIMEOUT));
     Ok(asked.await??)
 }

@@ -1,9 +1,8 @@
 //! What happens to messages.
 
-use fiorino_domain::case::CaseKind;
 use fiorino_proto::payments::v1::PaymentRecorded;
-use fiorino_reporting::store;
 use fiorino_test_support::eventually;
+use serde_json::json;
 
 use crate::support::{DEADLINE, Produced, World, payment};
 
@@ -94,15 +93,17 @@ async fn poison_is_parked_with_its_case_and_the_rest_goes_on() {
     let service = world.start("reporting-0").await;
     world.wait_for(8).await;
     assert_eq!(world.recorded().await, ["r1", "r2", "r3"]);
-    let parked: Vec<(String, String, String)> =
-        sqlx::query_as("select institution, reason, state || ' ' || kind from parked_message order by reason")
-            .fetch_all(&world.database.pool)
-            .await
-            .unwrap();
+    let parked: Vec<(String, String, String)> = sqlx::query_as(
+        "select p.institution, reason, c.state || ' ' || c.kind from parked_message p join cases c on c.id = p.case_id
+             where p.institution = c.institution order by reason",
+    )
+    .fetch_all(&world.database.pool)
+    .await
+    .unwrap();
     let reasons: Vec<&str> = parked.iter().map(|(_, reason, _)| reason.split(':').next().unwrap()).collect();
     assert_eq!(reasons[..4], ["ce_type", "headers", "institution", "payload"]);
     assert!(reasons[4].starts_with("the database refuses it with code 22"), "{}", reasons[4]);
-    assert!(parked.iter().all(|(_, _, case)| case == "open message_poison"));
+    assert!(parked.iter().all(|(_, _, case)| case == "1 message_poison"));
     let institutions: Vec<&str> = parked.iter().map(|(institution, _, _)| institution.as_str()).collect();
     let ours = world.institution.as_str();
     assert_eq!(institutions, [ours, ours, "", ours, ours], "as the key tells");
@@ -111,7 +112,7 @@ async fn poison_is_parked_with_its_case_and_the_rest_goes_on() {
         .await
         .unwrap();
     assert_eq!(payload, b"\xff\xff\xff", "kept as it came");
-    assert_eq!(store::open_cases(&world.database.pool, CaseKind::MessagePoison).await.unwrap().0, 5);
+    assert_eq!(world.cases().await.len(), 5);
     service.stop().await;
 }
 
@@ -131,17 +132,15 @@ async fn what_kafka_kept_no_longer_is_a_case() {
     let service = world.start("reporting-0").await;
     world.wait_for(6).await;
     assert_eq!(world.recorded().await, ["r3", "r6"]);
-    let cases: Vec<(i32, i64, String, String)> =
-        sqlx::query_as(r#"select partition, "offset", kind, reason from parked_message order by "offset""#)
-            .fetch_all(&world.database.pool)
-            .await
-            .unwrap();
-    let told = |from: i64, to: i64| {
-        let reason = format!("offsets {from} to {to} were gone before they were read: compare payments with tenant");
-        (3, from, "messages_expired".to_owned(), reason)
+    let cases = world.cases().await;
+    let told = |offsets: [i64; 2], from: serde_json::Value| {
+        let detail = json!({
+            "topic": world.topic(), "partition": 3, "offsets": offsets, "from": from, "to": "2026-05-04T10:00:01Z",
+        });
+        ("messages_expired".to_owned(), detail)
     };
-    assert_eq!(cases, [told(0, 1), told(3, 4)]);
-    assert_eq!(store::open_cases(&world.database.pool, CaseKind::MessagesExpired).await.unwrap().0, 2);
+    // Before r3 nothing had been taken in; r3 was recorded at 10:00:01, and an hour is taken off.
+    assert_eq!(cases, [told([0, 1], json!(null)), told([3, 4], json!("2026-05-04T09:00:01Z"))]);
     service.stop().await;
 }
 

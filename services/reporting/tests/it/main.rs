@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod anew;
 mod consume;
+mod parked;
 mod plans;
 mod process;
 mod replicas;

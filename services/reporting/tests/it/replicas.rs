@@ -10,7 +10,7 @@ use fiorino_reporting::{
 };
 use fiorino_test_support::eventually;
 
-use crate::support::{DEADLINE, World, payment};
+use crate::support::{DEADLINE, TOPIC, World, payment};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_share_the_work_and_take_over() {
@@ -41,9 +41,9 @@ async fn replicas_share_the_work_and_take_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_overtaken_writes_nothing() {
     let world = World::new().await;
-    let (pool, topic) = (&world.database.pool, "payments");
+    let (pool, topic) = (&world.database.pool, TOPIC);
     assert_eq!(store::offsets(pool, topic, &[0, 1]).await.unwrap(), [(0, 0), (1, 0)].into());
-    let advance = |partition, from, to| Advance { partition, from, to };
+    let advance = |partition, from, to| Advance { partition, from, to, event_at: None };
     store::record(pool, topic, &changes(&world.institution, ["r1"], vec![advance(0, 0, 1)])).await.unwrap();
     let late = changes(&world.institution, ["r2"], vec![advance(0, 0, 1), advance(1, 0, 1)]);
     let refused = store::record(pool, topic, &late).await;
@@ -60,16 +60,16 @@ async fn a_reader_who_follows_misses_nothing() {
     const BATCHES: i64 = 25;
     let world = World::new().await;
     let (pool, institution) = (&world.database.pool, InstitutionCode::parse(&world.institution).unwrap());
-    store::offsets(pool, "payments", &(0..WRITERS).collect::<Vec<_>>()).await.unwrap();
+    store::offsets(pool, TOPIC, &(0..WRITERS).collect::<Vec<_>>()).await.unwrap();
     let writers: Vec<_> = (0..WRITERS)
         .map(|partition| {
             let (pool, institution) = (pool.clone(), world.institution.clone());
             tokio::spawn(async move {
                 for batch in 0..BATCHES {
                     let receipts = [format!("{partition}-{batch}-a"), format!("{partition}-{batch}-b")];
-                    let advance = Advance { partition, from: batch, to: batch + 1 };
+                    let advance = Advance { partition, from: batch, to: batch + 1, event_at: None };
                     let receipts = receipts.each_ref().map(String::as_str);
-                    store::record(&pool, "payments", &changes(&institution, receipts, vec![advance])).await.unwrap();
+                    store::record(&pool, TOPIC, &changes(&institution, receipts, vec![advance])).await.unwrap();
                 }
             })
         })

@@ -4,8 +4,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use fiorino_kit::rpc::every_method;
 use fiorino_proto::{
+    cases::v1::{
+        AssignCaseRequest, GetCaseRequest, ListCasesRequest, NoteCaseRequest, ResolveCaseRequest, ResolveCasesRequest,
+        cases_client::CasesClient,
+    },
     config::v1::{InstitutionSpec, Resource, ResourceKind},
-    payments::v1::{GetPaymentRequest, ListPaymentsRequest, PaymentRecorded},
+    payments::v1::{
+        GetPaymentRequest, ListPaymentsRequest, PaymentRecorded, RetryParkedRequest,
+        parked_messages_client::ParkedMessagesClient,
+    },
 };
 use fiorino_reporting::{
     ALLOWED, Payment,
@@ -17,7 +24,11 @@ use rstest::rstest;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{DEADLINE, Running, World, payment};
+use crate::support::{DEADLINE, Running, TOPIC, World, payment};
+
+/// What reporting serves; tenant's test knows the rest.
+const SERVICES: &[&str] =
+    &["/fiorino.cases.v1.Cases/", "/fiorino.payments.v1.ParkedMessages/", "/fiorino.payments.v1.Payments/"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_is_told_as_tenant_told_it() {
@@ -154,7 +165,7 @@ fn every_method_is_on_the_list() {
     let served: BTreeSet<String> = every_method(fiorino_proto::DESCRIPTORS)
         .unwrap()
         .into_iter()
-        .filter(|method| method.starts_with("/fiorino.payments.v1.Payments/"))
+        .filter(|method| SERVICES.iter().any(|service| method.starts_with(service)))
         .collect();
     assert_eq!(served, ALLOWED.iter().map(|allow| allow.method.to_owned()).collect());
 }
@@ -162,10 +173,28 @@ fn every_method_is_on_the_list() {
 /// A call of each method: one that is not here is missed by the comparison.
 async fn call_everything(world: &World, service: &Running, name: &str) -> Vec<(&'static str, Code)> {
     let mut client = world.client(service, name);
+    let mut cases = CasesClient::new(world.channel(service.address, name));
+    let mut parked = ParkedMessagesClient::new(world.channel(service.address, name));
     let code = |outcome: Result<(), Status>| outcome.map_or_else(|status| status.code(), |()| Code::Ok);
     let got = client.get_payment(get(&world.institution, "r1")).await.map(drop);
     let listed = client.list_payments(list(&world.institution)).await.map(drop);
     let called = vec![
+        ("/fiorino.cases.v1.Cases/AssignCase", code(cases.assign_case(AssignCaseRequest::default()).await.map(drop))),
+        ("/fiorino.cases.v1.Cases/GetCase", code(cases.get_case(GetCaseRequest::default()).await.map(drop))),
+        ("/fiorino.cases.v1.Cases/ListCases", code(cases.list_cases(ListCasesRequest::default()).await.map(drop))),
+        ("/fiorino.cases.v1.Cases/NoteCase", code(cases.note_case(NoteCaseRequest::default()).await.map(drop))),
+        (
+            "/fiorino.cases.v1.Cases/ResolveCase",
+            code(cases.resolve_case(ResolveCaseRequest::default()).await.map(drop)),
+        ),
+        (
+            "/fiorino.cases.v1.Cases/ResolveCases",
+            code(cases.resolve_cases(ResolveCasesRequest::default()).await.map(drop)),
+        ),
+        (
+            "/fiorino.payments.v1.ParkedMessages/RetryParked",
+            code(parked.retry_parked(RetryParkedRequest::default()).await.map(drop)),
+        ),
         ("/fiorino.payments.v1.Payments/GetPayment", code(got)),
         ("/fiorino.payments.v1.Payments/ListPayments", code(listed)),
     ];
@@ -179,7 +208,7 @@ async fn record(world: &World, payments: impl IntoIterator<Item = PaymentRecorde
         ((payment.institution, payment.receipt_id.clone()), payment)
     });
     let changes = Changes { payments: payments.collect(), ..Changes::default() };
-    store::record(&world.database.pool, "payments", &changes).await.unwrap();
+    store::record(&world.database.pool, TOPIC, &changes).await.unwrap();
 }
 
 /// What tenant would tell, as a replica saved it.

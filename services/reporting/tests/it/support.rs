@@ -8,7 +8,7 @@ use fiorino_proto::{
     payments::v1::{PaidTransfer, PaymentRecorded, payments_client::PaymentsClient},
     topics::{PAYMENTS, notice_key},
 };
-use fiorino_reporting::{CONDITIONS, MIGRATIONS, Options, Service};
+use fiorino_reporting::{CONDITIONS, MIGRATIONS, Options, Service, store::Topic};
 use fiorino_test_support::{Parts, TestDatabase, certs::Mesh, eventually};
 use prost::Message as _;
 use rdkafka::{
@@ -21,6 +21,9 @@ use rdkafka::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// The topic of tests that write without Kafka.
+pub(crate) const TOPIC: Topic<'static> = Topic { name: "payments", id: Uuid::from_u128(1) };
 
 /// How long anything may take before a test gives up.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
@@ -172,6 +175,31 @@ impl World {
         before.add_partition_offset(&self.topic(), partition, Offset::Offset(offset)).unwrap();
         let deleted = admin.delete_records(&before, &AdminOptions::new()).await.unwrap();
         assert!(deleted.elements().iter().all(|element| element.error().is_ok()), "{deleted:?}");
+    }
+
+    /// Deletes the topic and makes it anew, as somebody does who loses or rebuilds Kafka.
+    pub(crate) async fn replace_topic(&self) {
+        let admin: AdminClient<DefaultClientContext> = self.kafka().create().unwrap();
+        let kafka = self.options("test").kafka;
+        let id = || kafka::topic_id(admin.inner(), &self.topic(), Duration::from_secs(5));
+        let before = id().unwrap();
+        let deleted = admin.delete_topics(&[&self.topic()], &AdminOptions::new()).await.unwrap();
+        assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+        let made = eventually(DEADLINE, async || {
+            kafka::ensure_topics(&kafka, &[(PAYMENTS.name, PAYMENTS.partitions, PAYMENTS.retention)]).await?;
+            let now = id()?;
+            anyhow::ensure!(now != before, "the old one is still there");
+            Ok(())
+        });
+        made.await.unwrap();
+    }
+
+    /// (kind, detail) of the cases that wait, in their order.
+    pub(crate) async fn cases(&self) -> Vec<(String, serde_json::Value)> {
+        sqlx::query_as("select kind, detail from cases where state <> 3 order by opened_at, id")
+            .fetch_all(&self.database.pool)
+            .await
+            .unwrap()
     }
 
     /// Gives the topic more partitions, and waits until a producer sees them.

@@ -28,6 +28,7 @@ use crate::{
     cases::{self, NewCase},
     context::Context,
     error::{Error, Result},
+    key::key,
 };
 
 /// Applies bundles.
@@ -61,6 +62,7 @@ impl Apply {
         if request.lease_uid.is_empty() {
             return Err(Error::invalid("lease_uid", "must be set"));
         }
+        key("lease_uid", &request.lease_uid)?;
         let (_turn, mut tx, _) = Head::begin(&self.context).await?;
         let fence = head::acquire_fence(&mut tx, request).await?;
         tx.commit().await?;

@@ -156,10 +156,10 @@ pub(super) fn check_addressee(platform: &str, environment: &str, ours: &str, ser
     let mut violations = Vec::new();
     if platform != ours {
         violations
-            .push(Violation::new("platform", format!("this tenant serves the platform {ours}, not {platform:?}")));
+            .push(Violation::new("platform", format!("this tenant serves the platform {ours}; ask another tenant")));
     }
     if environment != served.as_str() {
-        let message = format!("this tenant serves {served}, not {environment:?}");
+        let message = format!("this tenant serves {served}; ask another tenant");
         violations.push(Violation::new("environment", message));
     }
     if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }

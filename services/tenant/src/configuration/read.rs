@@ -13,6 +13,7 @@ use super::{bundle::check_addressee, status};
 use crate::{
     context::Context,
     error::{Error, Result},
+    key::key,
 };
 
 /// Institutions in one page.
@@ -63,6 +64,7 @@ impl Read {
     async fn get(&self, request: &GetInstitutionRequest) -> Result<InstitutionStatus> {
         let GetInstitutionRequest { platform, environment, fiscal_code } = request;
         check_addressee(platform, environment, &self.context.platform, self.context.environment)?;
+        let fiscal_code = key("fiscal_code", fiscal_code)?;
         let mut tx = self.snapshot().await?;
         let id: Option<i32> =
             sqlx::query_scalar("select institution_id from institution where environment = $1 and fiscal_code = $2")
@@ -72,7 +74,7 @@ impl Read {
                 .await?;
         let ids: Vec<i32> = id.into_iter().collect();
         let found = self.load(&mut tx, &ids).await?;
-        let message = || format!("institution {fiscal_code:?} was never applied in {environment}");
+        let message = || format!("an institution with this code was never applied in {environment}; check it");
         found.into_iter().next().ok_or_else(|| Error::NotFound { field: "fiscal_code", message: message() })
     }
 
@@ -82,6 +84,7 @@ impl Read {
             size @ 1..=PAGE_MAX => size,
             _ => return Err(Error::invalid("page_size", format!("must be at most {PAGE_MAX}"))),
         };
+        let page_token = key("page_token", &request.page_token)?;
         let mut tx = self.snapshot().await?;
         // One more than asked for tells whether there is another page.
         let keys: Vec<(i32, String)> = sqlx::query_as(
@@ -91,7 +94,7 @@ impl Read {
              limit $3",
         )
         .bind(self.context.environment.as_str())
-        .bind(&request.page_token)
+        .bind(page_token)
         .bind(i64::from(size) + 1)
         .fetch_all(&mut *tx)
         .await?;
@@ -105,6 +108,9 @@ impl Read {
     }
 
     async fn resolve(&self, request: &ResolveAddresseeRequest) -> Result<ResolveAddresseeResponse> {
+        let broker = key("broker_fiscal_code", &request.broker_fiscal_code)?;
+        let station = key("station_id", &request.station_id)?;
+        let institution = key("institution", &request.institution)?;
         let facts: Facts = sqlx::query_as(
             "select exists (select from broker where fiscal_code = $1) as broker,
                  (select broker_fiscal_code from station where station_id = $2) as station_broker,
@@ -113,13 +119,13 @@ impl Read {
              from (values (1)) as one
              left join institution i on i.environment = $3 and i.fiscal_code = $4",
         )
-        .bind(&request.broker_fiscal_code)
-        .bind(&request.station_id)
+        .bind(broker)
+        .bind(station)
         .bind(self.context.environment.as_str())
-        .bind(&request.institution)
+        .bind(institution)
         .fetch_one(&self.context.pools.config)
         .await?;
-        let addressee = facts.addressee(&request.broker_fiscal_code).into();
+        let addressee = facts.addressee(broker).into();
         Ok(ResolveAddresseeResponse { addressee, phase: facts.phase.map_or(0, i32::from) })
     }
 

@@ -293,7 +293,9 @@ fn same_refusal(error: &Error, leader: &str, path: &str) -> Error {
         Error::Precondition(violations) => Error::Precondition(violations.iter().map(here).collect()),
         Error::AlreadyExists(violation) => Error::AlreadyExists(here(violation)),
         Error::NotFound { field, message } => Error::NotFound { field, message: message.clone() },
-        Error::Superseded(_) | Error::Overloaded | Error::Interrupted | Error::Store { .. } => Error::Interrupted,
+        Error::Superseded(_) | Error::Overloaded | Error::Backlog { .. } | Error::Interrupted | Error::Store { .. } => {
+            Error::Interrupted
+        }
     }
 }
 

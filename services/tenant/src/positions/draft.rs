@@ -3,7 +3,7 @@
 use fiorino_domain::{
     date::LegalDate,
     debtor::{Debtor, PersonKind, Told},
-    fiscal_code::DebtorCode,
+    fiscal_code::FiscalCode,
     money::Cents,
     notice::NoticeNumber,
     position::MAX_CHILDREN,
@@ -236,9 +236,9 @@ impl Reader {
 pub(super) const DESCRIPTION_NAMES_DEBTOR: &str =
     "must not hold the debtor's fiscal code: it travels to the payer; leave it out";
 
-/// Whether a description holds the debtor's fiscal code.
+/// Whether a description holds the debtor's Italian fiscal code; a code from abroad is a body's, and may be as short as a word.
 pub(super) fn names_the_debtor(debtor_code: &str, description: &str) -> bool {
-    debtor_code != DebtorCode::ANONYMOUS && description.to_ascii_uppercase().contains(debtor_code)
+    FiscalCode::parse(debtor_code).is_ok() && description.to_ascii_uppercase().contains(debtor_code)
 }
 
 /// An instalment's amount.

@@ -14,6 +14,21 @@ use uuid::{Builder, Uuid};
 
 use super::{apply::PositionFacts, arrived::Arrived};
 
+/// What is announced of a receipt, if it tells of a payment: the same whenever it is asked.
+pub(super) fn announced(
+    arrived: &Arrived,
+    position: Option<(Uuid, &PositionFacts)>,
+    now: Timestamp,
+) -> Option<Message> {
+    if !arrived.is_paid() {
+        None
+    } else if arrived.is_of_beneficiary() {
+        Some(share(arrived, now))
+    } else {
+        Some(payment(arrived, position, now))
+    }
+}
+
 /// The payment of a notice that the addressee issued; `position` = what it pays, if it is known.
 pub(super) fn payment(arrived: &Arrived, position: Option<(Uuid, &PositionFacts)>, now: Timestamp) -> Message {
     let mut event = event(arrived, now);

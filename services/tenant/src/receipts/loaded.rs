@@ -5,10 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use fiorino_domain::{case::CaseKind, notice::NoticeNumber};
 use fiorino_kit::{outbox, store};
-use fiorino_proto::receipts::v1::{Receipt, ReceiptTransfer};
 use jiff::Timestamp;
-use serde::Deserialize;
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -16,6 +14,7 @@ use super::{
     apply::{self, Known},
     arrived::{Arrived, Key},
     store::{find_positions, position_facts},
+    stored::StoredReceipt,
 };
 use crate::{cases, positions::transition};
 
@@ -40,50 +39,6 @@ pub const LOADED_STATEMENT: &str = concat!(
     " order by r.received_at, r.receipt_id, r.version"
 );
 
-type Row = (
-    i32,
-    String,
-    String,
-    i32,
-    String,
-    String,
-    String,
-    i64,
-    Option<jiff_sqlx::Timestamp>,
-    jiff_sqlx::Timestamp,
-    Json<StoredContent>,
-);
-
-/// `receipt.content`, as [`super::arrived::Content`] writes it. What another version did not write is as if it had not been told.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct StoredContent {
-    station_id: String,
-    description: String,
-    psp_id: String,
-    psp_name: String,
-    channel_id: String,
-    payment_method: String,
-    payment_note: String,
-    fee_cents: Option<i64>,
-    application_date: String,
-    transfer_date: String,
-    stand_in: bool,
-    outcome: String,
-    transfers: Vec<StoredTransfer>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct StoredTransfer {
-    id: u32,
-    cents: i64,
-    beneficiary: String,
-    iban: String,
-    remittance: String,
-    taxonomy: String,
-}
-
 /// Applies the receipts of notices that this transaction has inserted: instalments become paid, those of other options are superseded, the
 /// cases of unknown notices are ended, and whoever was told of the payment is told whose it is. Answers with the positions that were paid.
 ///
@@ -94,7 +49,7 @@ pub(crate) async fn settle(
     now: Timestamp,
     numbers: &[(i32, NoticeNumber)],
 ) -> sqlx::Result<HashSet<Uuid>> {
-    let came = came_before(connection, numbers).await?;
+    let came = came_before(connection, now, numbers).await?;
     if came.is_empty() {
         return Ok(HashSet::new());
     }
@@ -126,67 +81,19 @@ pub(crate) async fn settle(
 /// In the order in which they came: the first one pays.
 async fn came_before(
     connection: &mut PgConnection,
+    now: Timestamp,
     numbers: &[(i32, NoticeNumber)],
 ) -> sqlx::Result<Vec<(Key, Arrived)>> {
-    let rows: Vec<Row> = sqlx::query_as(LOADED_STATEMENT)
+    let rows: Vec<StoredReceipt> = sqlx::query_as(LOADED_STATEMENT)
         .bind(numbers.iter().map(|(institution_id, _)| *institution_id).collect::<Vec<_>>())
         .bind(numbers.iter().map(|(_, nav)| nav.as_str()).collect::<Vec<_>>())
         .fetch_all(connection)
         .instrument(store::span("find receipts of loaded numbers"))
         .await?;
-    Ok(rows.into_iter().map(arrived).collect())
-}
-
-fn arrived(row: Row) -> (Key, Arrived) {
-    let (
-        institution_id,
-        institution,
-        receipt_id,
-        version,
-        nav,
-        issuer,
-        iuv,
-        amount_cents,
-        paid_at,
-        received_at,
-        content,
-    ) = row;
-    let Json(content) = content;
-    let received_at = received_at.to_jiff();
-    let receipt = Receipt {
-        institution,
-        receipt_id,
-        version: version.unsigned_abs(),
-        notice_number: nav,
-        issuer,
-        iuv,
-        amount_cents,
-        paid_at: paid_at.map(|at| at.to_jiff().to_string()).unwrap_or_default(),
-        received_at: received_at.to_string(),
-        station_id: content.station_id,
-        description: content.description,
-        psp_id: content.psp_id,
-        psp_name: content.psp_name,
-        channel_id: content.channel_id,
-        payment_method: content.payment_method,
-        payment_note: content.payment_note,
-        fee_cents: content.fee_cents.unwrap_or(-1),
-        application_date: content.application_date,
-        transfer_date: content.transfer_date,
-        stand_in: content.stand_in,
-        outcome: content.outcome,
-        transfers: content.transfers.into_iter().map(Into::into).collect(),
-        ..Receipt::default()
+    let arrived = |row: StoredReceipt| {
+        let institution_id = row.institution_id;
+        let arrived = Arrived::read(row.receipt(), now);
+        (arrived.key(institution_id), arrived)
     };
-    let arrived = Arrived::read(receipt, received_at);
-    (arrived.key(institution_id), arrived)
-}
-
-// === impl StoredTransfer ===
-
-impl From<StoredTransfer> for ReceiptTransfer {
-    fn from(stored: StoredTransfer) -> Self {
-        let StoredTransfer { id, cents, beneficiary, iban, remittance, taxonomy } = stored;
-        Self { id, amount_cents: cents, beneficiary, iban, remittance, taxonomy_code: taxonomy }
-    }
+    Ok(rows.into_iter().map(arrived).collect())
 }

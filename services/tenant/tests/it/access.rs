@@ -11,7 +11,7 @@ use tonic_prost::ProstCodec;
 use crate::fixture::{Tenant, mesh};
 
 /// Services of other processes.
-const ELSEWHERE: &[&str] = &["/fiorino.payments.v1.Payments/"];
+const ELSEWHERE: &[&str] = &["/fiorino.payments.v1.ParkedMessages/", "/fiorino.payments.v1.Payments/"];
 
 /// An empty request; what matters is whether the caller got in.
 async fn call(channel: rpc::Channel, method: &str) -> Result<(), Status> {

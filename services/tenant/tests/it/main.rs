@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod again;
 mod apply;
 mod bulkheads;
 mod cancelled;
@@ -27,4 +28,6 @@ mod receipts;
 mod schema;
 mod sequences;
 mod stream;
+mod texts;
+mod topics;
 mod watch;

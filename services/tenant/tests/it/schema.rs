@@ -15,6 +15,12 @@ async fn as_runtime(pool: &PgPool, statement: &'static str) -> Result<(), sqlx::
     tx.execute(statement).await.map(drop)
 }
 
+#[test]
+fn cases_have_the_events_of_every_service() {
+    let statements: Vec<&str> = MIGRATIONS.iter().map(|migration| migration.sql.as_str()).collect();
+    assert!(statements.iter().any(|sql| sql.contains(fiorino_cases::EVENTS_DDL)));
+}
+
 #[tokio::test]
 async fn the_runtime_role_cannot_delete_what_outlives_everything() {
     let database = database().await;
@@ -33,6 +39,8 @@ async fn the_runtime_role_cannot_delete_what_outlives_everything() {
         "delete from receipt",
         "delete from cases",
         "delete from foreign_number",
+        "delete from case_event",
+        "update case_event set note = ''",
         // What was said once stays said.
         "update client_reference set position_id = gen_random_uuid()",
         "update foreign_number set nav = ''",
@@ -60,6 +68,8 @@ async fn the_runtime_role_does_what_the_service_does() {
              config_seq, status_seq)
          values ('Uat', '80012340560', 'fiorino', 'u', 'n', 'm', 'Comune', '', 2, 1, 1)",
         "select valid_from, iban, postal from number_in_use(1, 'tesoreria', '2026-07-14')",
+        "insert into case_event (case_id, at, actor, action) select id, now(), 'a', 2 from case_list",
+        "update cases set state = 2, owner = 'a'",
         "delete from watermark",
         "delete from readback_iban",
         "insert into outbox (shard, topic, key, event_id, event_type, payload) values (1, 't', 'k', gen_random_uuid(), 'e', '')",

@@ -3,7 +3,7 @@
 use super::{Result, xml::Xml};
 use crate::{
     fault::{Fault, SoapFault},
-    lexical::{clean, cut},
+    lexical::{clean, cut_units},
     operation::Operation,
     rule::Rule,
 };
@@ -20,8 +20,8 @@ pub(super) fn write(xml: &mut Xml, operation: Operation, fault: &Fault) -> Resul
         }
         xml.plain("faultCode", fault.code.as_str());
         xml.plain("faultString", fault.code.fault_string());
-        xml.plain("id", or(cut(&clean(&fault.id), 35), Fault::ID_UNKNOWN));
-        xml.plain("description", or(cut(&clean(&fault.description), DESCRIPTION_MAX), fault.code.fault_string()));
+        xml.plain("id", or(cut_units(&clean(&fault.id), 35), Fault::ID_UNKNOWN));
+        xml.plain("description", or(cut_units(&clean(&fault.description), DESCRIPTION_MAX), fault.code.fault_string()));
         Ok(())
     })
 }
@@ -29,9 +29,9 @@ pub(super) fn write(xml: &mut Xml, operation: Operation, fault: &Fault) -> Resul
 pub(super) fn soap(fault: &SoapFault) -> String {
     let mut xml = Xml::envelope();
     xml.markup(format_args!("<soapenv:Fault><faultcode>soapenv:{}</faultcode>", fault.code.as_str()));
-    xml.plain("faultstring", cut(&clean(&fault.reason), DESCRIPTION_MAX));
+    xml.plain("faultstring", cut_units(&clean(&fault.reason), DESCRIPTION_MAX));
     xml.markup(format_args!(r#"<detail xmlns:fio="{DETAIL}">"#));
-    xml.plain("fio:rule", cut(&clean(&fault.rule), DESCRIPTION_MAX));
+    xml.plain("fio:rule", cut_units(&clean(&fault.rule), DESCRIPTION_MAX));
     xml.markup(format_args!("</detail></soapenv:Fault>"));
     xml.close_envelope()
 }

@@ -3,7 +3,7 @@
 /// A simple type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Facet {
-    /// `xsd:string` of min..=max characters.
+    /// `xsd:string` of min..=max characters, counted as Java's validators do: one above U+FFFF is two.
     Text(usize, usize),
     /// Any `xsd:string`.
     AnyText,
@@ -34,7 +34,7 @@ pub enum Facet {
 impl Facet {
     /// Why `value` is not of this type, or nothing.
     pub fn refuse(self, value: &str) -> Option<String> {
-        let count = value.chars().count();
+        let count = value.encode_utf16().count();
         match self {
             Self::Text(min, max) => {
                 (count < min || count > max).then(|| format!("{count} characters, must be {min} to {max}"))
@@ -104,7 +104,7 @@ fn zone_ok(zone: &str) -> bool {
 fn email(value: &str) -> bool {
     let local = |c: char| c.is_ascii_alphanumeric() || "_.+-".contains(c);
     let label = |l: &str| !l.is_empty() && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    value.chars().count() <= 256
+    value.encode_utf16().count() <= 256
         && value
             .split_once('@')
             .is_some_and(|(name, host)| !name.is_empty() && name.chars().all(local) && host.split('.').all(label))

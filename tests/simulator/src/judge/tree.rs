@@ -160,7 +160,7 @@ fn append(open: &mut [Element], chunk: &str) -> Result<(), Violation> {
             element.text.push_str(chunk);
             Ok(())
         }
-        None if chunk.trim().is_empty() => Ok(()),
+        None if chunk.trim_matches([' ', '\t', '\n', '\r']).is_empty() => Ok(()),
         None => Err(Violation::new("xml-well-formed", "", "text outside of the root element")),
     }
 }

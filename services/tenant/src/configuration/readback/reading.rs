@@ -47,7 +47,11 @@ fn iban(line: RegisteredIban) -> std::result::Result<(RegisteredIban, Timestamp)
 }
 
 fn short(texts: &[&String]) -> std::result::Result<(), &'static str> {
-    if texts.iter().any(|text| text.len() > TEXT_MAX) { Err("a text has more than 100 bytes") } else { Ok(()) }
+    if texts.iter().any(|text| text.len() > TEXT_MAX) {
+        return Err("a text has more than 100 bytes");
+    }
+    // PostgreSQL refuses it, and with it the whole reading.
+    if texts.iter().any(|text| text.contains('\0')) { Err("a text contains U+0000") } else { Ok(()) }
 }
 
 // === impl Reading ===
