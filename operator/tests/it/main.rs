@@ -8,6 +8,7 @@ mod complaining;
 mod elections;
 mod examples;
 mod lifecycle;
+mod passes;
 mod planning;
 mod publishing;
 mod reconciling;

@@ -135,7 +135,7 @@ impl Notices {
                 Err(Refused::because(FaultCode::StazioneIntErrata, "idStation is not associated with idPA"))
             }
             Verdict::NeverOurs(stranger) => Err(Refused::stranger(stranger)),
-            Verdict::Away => Err(Refused::system_error()),
+            Verdict::NotYetKnown | Verdict::Away => Err(Refused::system_error()),
         }
     }
 

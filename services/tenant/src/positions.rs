@@ -36,7 +36,7 @@ use self::{
     create::{Created, Creator, Item},
     draft::Draft,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, restore::Witness};
 
 /// Positions of one `CreatePositions`.
 const POSITIONS_MAX: usize = 1_000;
@@ -76,7 +76,12 @@ pub struct Positions {
 impl Positions {
     /// The service on a pool of its own class of work; `environment` as in the rows. Must be made inside a runtime.
     pub fn new(pool: PgPool, environment: String, clock: Clock) -> Self {
-        let creator = Arc::new(Creator::new(pool.clone(), environment.clone(), clock.clone()));
+        Self::witnessed(pool, environment, clock, None)
+    }
+
+    /// The same, whose numbers wait for a witness.
+    pub fn witnessed(pool: PgPool, environment: String, clock: Clock, witness: Option<Witness>) -> Self {
+        let creator = Arc::new(Creator::new(pool.clone(), environment.clone(), clock.clone(), witness));
         let of_lanes = Arc::clone(&creator);
         let singles = Batcher::failing_together(LANES, LANE_MAX, QUEUE, Error::is_away, move |items: Vec<Item>| {
             let creator = Arc::clone(&of_lanes);

@@ -1,11 +1,13 @@
 //! Private servers on loopback, which end with their owner: for `xtask`, and for tests that stop, crash or fill them.
 
+mod backup;
 mod kafka;
 mod postgres;
 mod volume;
 
 use std::time::Duration;
 
+pub use backup::BaseBackup;
 pub use kafka::{Kafka, Listener};
 pub use postgres::Postgres;
 pub use volume::Volume;
@@ -22,4 +24,6 @@ pub enum Mode {
     Durable,
     /// The same, with no more connections and locks than PostgreSQL has by itself: for figures.
     Stock,
+    /// Its write-ahead log is archived, so that it can be brought back to any moment.
+    Archived,
 }

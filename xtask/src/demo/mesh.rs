@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use fiorino_proto::cases::v1::ListCasesRequest;
+use fiorino_proto::cases::v1::cases_client::CasesClient;
 use fiorino_proto::payments::v1::payments_client::PaymentsClient;
 use fiorino_proto::payments::v1::{ListPaymentsRequest, PaymentRecorded};
 use fiorino_proto::positions::v1::positions_client::PositionsClient;
@@ -88,6 +90,17 @@ impl Services {
             answer.payments.into_iter().next().context("reporting does not know the payment yet")
         };
         eventually(EFFECT_DEADLINE, read).await
+    }
+
+    /// Looks whether something odd waits for a person, in either service.
+    pub(crate) async fn no_cases(&self) -> Result<()> {
+        for (name, service) in [("tenant", &self.tenant), ("reporting", &self.reporting)] {
+            let request = ListCasesRequest::default();
+            let cases = CasesClient::new(service.clone()).list_cases(request).await?.into_inner().cases;
+            let kinds: Vec<_> = cases.iter().map(|case| case.kind.as_str()).collect();
+            ensure!(kinds.is_empty(), "{name} has cases: {}", kinds.join(", "));
+        }
+        Ok(())
     }
 }
 

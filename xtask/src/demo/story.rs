@@ -107,6 +107,7 @@ async fn pay(
         payment.psp_name,
         payment.paid_at
     ));
+    steps.run("no case waits for anybody", services.no_cases()).await?;
     steps.run("another debt, left to be paid", services.create_debt(institution, SERVICE, "demo-2")).await
 }
 

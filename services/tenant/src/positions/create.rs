@@ -29,6 +29,7 @@ use super::{
 use crate::{
     Error, Result, Violation,
     nav::{self, Issuer, Point},
+    restore::Witness,
 };
 
 /// Rounds of one batch. Only somebody who is faster, or a number that another system used, costs a further one.
@@ -97,8 +98,8 @@ struct Plan {
 // === impl Creator ===
 
 impl Creator {
-    pub(super) fn new(pool: PgPool, environment: String, clock: Clock) -> Self {
-        Self { issuer: Issuer::new(pool.clone()), facts: Cache::default(), pool, environment, clock }
+    pub(super) fn new(pool: PgPool, environment: String, clock: Clock, witness: Option<Witness>) -> Self {
+        Self { issuer: Issuer::new(pool.clone(), witness), facts: Cache::default(), pool, environment, clock }
     }
 
     /// Creates what can be created; each item has its own outcome, in the order of the items.
@@ -229,6 +230,11 @@ impl Creator {
                     plans.iter_mut().filter(|plan| asks(plan)).for_each(|plan| plan.planned.number(&mut numbers));
                 }
                 Err(nav::Error::Store { source }) => return Err(source.into()),
+                Err(nav::Error::Restored) => {
+                    for plan in plans.extract_if(.., |plan| asks(plan)) {
+                        batch.refuse(plan.place, Error::Restored, mode);
+                    }
+                }
                 Err(error @ (nav::Error::UsedUp { .. } | nav::Error::NoSequence { .. })) => {
                     let message = format!("{error}; give the association another prefix or code");
                     for plan in plans.extract_if(.., |plan| asks(plan)) {
@@ -293,6 +299,7 @@ fn same_refusal(error: &Error, leader: &str, path: &str) -> Error {
         Error::Precondition(violations) => Error::Precondition(violations.iter().map(here).collect()),
         Error::AlreadyExists(violation) => Error::AlreadyExists(here(violation)),
         Error::NotFound { field, message } => Error::NotFound { field, message: message.clone() },
+        Error::Restored => Error::Restored,
         Error::Superseded(_) | Error::Overloaded | Error::Backlog { .. } | Error::Interrupted | Error::Store { .. } => {
             Error::Interrupted
         }

@@ -25,6 +25,8 @@ mod process;
 mod read;
 mod readback;
 mod receipts;
+mod restore;
+mod restored;
 mod schema;
 mod sequences;
 mod stream;
