@@ -27,7 +27,7 @@ async fn measure(context: &Context, options: &Bench) -> Result<()> {
     let binaries = cargo::build_optimised(context).await?;
     cargo::build_benchmark(context).await?;
     let dir = RunDir::new()?;
-    let mut parts = Parts::start(&tools, dir.path(), Mode::Durable).await?;
+    let mut parts = Parts::start(&tools, dir.path(), Mode::Stock).await?;
     let cluster = parts.processes().into_iter().filter(|(name, _)| CLUSTER.contains(name));
     let cluster: Vec<String> = cluster.map(|(_, process)| process.pid().to_string()).collect();
     let figures = dir.path().join("figures.md");

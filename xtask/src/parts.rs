@@ -32,7 +32,7 @@ pub(crate) struct Parts {
 impl Parts {
     /// Starts all of them at the same time in directories below `dir` and waits until they answer.
     pub(crate) async fn start(tools: &Tools, dir: &Path, mode: Mode) -> Result<Self> {
-        let (kubernetes, durable) = (dir.join("kubernetes"), mode == Mode::Durable);
+        let (kubernetes, durable) = (dir.join("kubernetes"), mode != Mode::Fast);
         let (postgres, kafka, kubernetes) = tokio::try_join!(
             say::step("PostgreSQL", Postgres::start(&tools.postgres, dir.join("postgres"), mode)),
             say::step("Kafka", Kafka::start(&tools.kafka, dir.join("kafka"), &[])),

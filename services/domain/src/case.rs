@@ -53,6 +53,8 @@ kinds! {
     ReceiptLate = "receipt_late",
     /// A receipt for an instalment that was still a draft.
     ReceiptUnpublished = "receipt_unpublished",
+    /// The first receipt for an instalment that was loaded as paid elsewhere: the same payment, or a second one that is to be refunded.
+    ReceiptPaidElsewhere = "receipt_paid_elsewhere",
     /// What was paid is not what the last activation asked for, or without one not the instalment's amount.
     ReceiptAmountDiffers = "receipt_amount_differs",
     /// The transfers that were paid are not those that the last activation answered, do not add up to what was paid, or are paid under another

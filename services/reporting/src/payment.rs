@@ -79,6 +79,15 @@ const TRANSFERS_MAX: usize = 100;
 
 // === impl Payment ===
 
+impl Payment {
+    /// Whether it takes the place of another message about the same receipt: a later version of the receipt, or the same whose notice was
+    /// loaded meanwhile, so that its position is known.
+    pub(crate) fn is_news_after(&self, other: &Self) -> bool {
+        other.version < self.version
+            || other.version == self.version && other.position_id.is_empty() && !self.position_id.is_empty()
+    }
+}
+
 impl TryFrom<PaymentRecorded> for Payment {
     type Error = Unreadable;
 

@@ -47,7 +47,7 @@ pub const LIST_OF_NOTICE: &str = concat!(
 /// What one batch of messages does to the tables.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
-    /// By institution and receipt: of several messages about one receipt the highest version.
+    /// By institution and receipt: of several messages about one receipt the latest news.
     pub payments: BTreeMap<(InstitutionCode, String), Payment>,
     /// Messages that cannot be taken in.
     pub parked: Vec<Parked>,
@@ -228,7 +228,9 @@ async fn upsert(
                 application_date = excluded.application_date, transfer_date = excluded.transfer_date,
                 stand_in = excluded.stand_in, transfers = excluded.transfers, amount_told = excluded.amount_told,
                 issued_elsewhere = excluded.issued_elsewhere
-         where payment.version < excluded.version",
+         -- As Payment::is_news_after decides.
+         where payment.version < excluded.version
+             or payment.version = excluded.version and payment.position_id = '' and excluded.position_id <> ''",
     )
     .bind(Json(payments))
     .bind(sequences)

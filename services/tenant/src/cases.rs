@@ -96,21 +96,54 @@ pub async fn resolve(
     kind: CaseKind,
     key: &str,
 ) -> sqlx::Result<()> {
+    resolve_all(connection, kind, &[(institution_id, key.to_owned())]).await
+}
+
+/// Resolves cases of one kind whose cause is gone, (institution, key), in the caller's transaction; those that do not exist change
+/// nothing.
+///
+/// # Errors
+/// What the database says.
+pub async fn resolve_all(connection: &mut PgConnection, kind: CaseKind, cases: &[(i32, String)]) -> sqlx::Result<()> {
     sqlx::query(
         "with changed as (
-             update cases set state = 3 where institution_id = $1 and kind = $2 and key = $3 and state <> 3 returning id
+             update cases set state = 3
+             from unnest($2::int4[], $3::text[]) as gone (institution_id, key)
+             where cases.institution_id = gone.institution_id and cases.kind = $1 and cases.key = gone.key and cases.state <> 3
+             returning cases.id
          )
-         insert into case_event (case_id, at, actor, action) select id, now(), $4, $5 from changed",
+         insert into case_event (case_id, at, actor, action) select changed.id, now(), $4, $5 from changed",
     )
-    .bind(institution_id)
     .bind(kind.as_str())
-    .bind(key)
+    .bind(cases.iter().map(|(institution_id, _)| *institution_id).collect::<Vec<_>>())
+    .bind(cases.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
     .bind(ACTOR)
     .bind(number(CaseAction::Resolved))
     .execute(connection)
-    .instrument(store::span("resolve case"))
+    .instrument(store::span("resolve cases"))
     .await?;
     Ok(())
+}
+
+/// Whether one of the notices has a case of this kind that nobody resolved.
+///
+/// # Errors
+/// What the database says.
+pub async fn any_open(
+    connection: &mut PgConnection,
+    institution_id: i32,
+    kind: CaseKind,
+    navs: &[&str],
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from cases where institution_id = $1 and kind = $2 and nav = any($3) and state <> 3)",
+    )
+    .bind(institution_id)
+    .bind(kind.as_str())
+    .bind(navs)
+    .fetch_one(connection)
+    .instrument(store::span("find open cases"))
+    .await
 }
 
 /// As stored.

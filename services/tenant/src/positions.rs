@@ -1,10 +1,12 @@
 //! Debt positions over gRPC: created in natural batches, read, changed as long as nobody pays.
 
 mod accounts;
+mod cancel;
 mod change;
 mod create;
 mod division;
 mod draft;
+mod elsewhere;
 pub(crate) mod facts;
 pub mod fuzz;
 pub(crate) mod given;
@@ -28,10 +30,12 @@ use fiorino_kit::{
 };
 use fiorino_proto::positions::v1::{self as proto, create_outcome::Outcome, positions_server};
 use sqlx::PgPool;
+use tokio::{sync::Semaphore, task};
 use tonic::{Request, Response, Status};
 
 pub(crate) use self::write::hold_numbers;
 use self::{
+    cancel::Which,
     change::{Change, Wish},
     create::{Created, Creator, Item},
     draft::Draft,
@@ -43,6 +47,13 @@ const POSITIONS_MAX: usize = 1_000;
 
 /// Instalments of one `CreatePositions`: what one transaction writes in well under a second.
 const INSTALMENTS_MAX: usize = 10_000;
+
+/// Instalments of all `CreatePositions` in work at once: one large load, or many small ones. It takes what time those who ask for notices
+/// leave over, not a processor for each of its clients.
+const IN_WORK_MAX: usize = INSTALMENTS_MAX;
+
+/// Positions that are read one after the other before others have their turn on this thread.
+const TURN: usize = 32;
 
 /// Batches of single creations at once.
 const LANES: usize = 2;
@@ -61,6 +72,7 @@ pub struct Positions {
     clock: Clock,
     creator: Arc<Creator>,
     singles: Batcher<Item, Result<Created>, Error>,
+    in_work: Semaphore,
 }
 
 // === impl Positions ===
@@ -79,7 +91,7 @@ impl Positions {
             let creator = Arc::clone(&of_lanes);
             async move { creator.create(&items).await }
         });
-        Self { pool, environment, clock, creator, singles }
+        Self { pool, environment, clock, creator, singles, in_work: Semaphore::new(IN_WORK_MAX) }
     }
 
     async fn create(
@@ -93,14 +105,15 @@ impl Positions {
         let draft = Draft::read("position", &new)?;
         let item = Item { institution, client: client.into(), path: "position".into(), draft: Arc::new(draft) };
         let created = self.singles.call(item).await.map_err(broken_off)??;
-        let (position, replayed) = match created {
+        let replayed = matches!(created, Created::Replayed(_));
+        let position = match created {
             Created::Fresh(planned) => {
-                (view::position(&planned.owner, &planned.position, &planned.notices, self.clock.now()), false)
+                view::position(&planned.owner, &planned.position, &planned.notices, self.clock.now())
             }
-            Created::Replayed(known) => {
+            Created::Paid(known) | Created::Replayed(known) => {
                 let mut connection = self.pool.acquire().await?;
                 let owner = facts::owner(&mut connection, &self.environment, institution).await?;
-                (read::one(&mut connection, &owner, known.position_id, self.clock.now()).await?, true)
+                read::one(&mut connection, &owner, known.position_id, self.clock.now()).await?
             }
         };
         Ok(proto::CreatePositionResponse { position: Some(position), replayed })
@@ -116,10 +129,15 @@ impl Positions {
         let instalments =
             request.positions.iter().flat_map(|new| &new.options).map(|option| option.instalments.len()).sum();
         within(instalments, "positions.options.instalments", INSTALMENTS_MAX)?;
+        let share = u32::try_from(instalments).unwrap_or(u32::MAX);
+        let _in_work = self.in_work.acquire_many(share).await.map_err(|_| Error::Interrupted)?;
         let client: Arc<str> = client.into();
         let mut items = Vec::with_capacity(request.positions.len());
         let mut unreadable = Vec::new();
         for (place, new) in request.positions.iter().enumerate() {
+            if place % TURN == TURN - 1 {
+                task::yield_now().await;
+            }
             let path = format!("positions[{place}]");
             match Draft::read(&path, new) {
                 Ok(draft) => {
@@ -219,9 +237,35 @@ impl positions_server::Positions for Positions {
     ) -> Result<Response<proto::CancelPositionResponse>, Status> {
         let actor = rpc::actor(&request);
         let proto::CancelPositionRequest { institution, position_id, force } = request.into_inner();
-        let change = Change::Cancel(read::position_id(&position_id)?);
+        let change = Change::Cancel(Which::Position(read::position_id(&position_id)?));
         let position = self.change(&actor, &institution, force, change).await?;
         Ok(Response::new(proto::CancelPositionResponse { position }))
+    }
+
+    async fn cancel_instalment(
+        &self,
+        request: Request<proto::CancelInstalmentRequest>,
+    ) -> Result<Response<proto::CancelInstalmentResponse>, Status> {
+        let actor = rpc::actor(&request);
+        let proto::CancelInstalmentRequest { institution, notice_number, force } = request.into_inner();
+        let change = Change::Cancel(Which::Instalment(read::notice_number(&notice_number)?, None));
+        let position = self.change(&actor, &institution, force, change).await?;
+        Ok(Response::new(proto::CancelInstalmentResponse { position }))
+    }
+
+    async fn restore_position(
+        &self,
+        request: Request<proto::RestorePositionRequest>,
+    ) -> Result<Response<proto::RestorePositionResponse>, Status> {
+        let actor = rpc::actor(&request);
+        let proto::RestorePositionRequest { institution, position_id, notice_number, force } = request.into_inner();
+        let position_id = read::position_id(&position_id)?;
+        let which = match notice_number.as_str() {
+            "" => Which::Position(position_id),
+            number => Which::Instalment(read::notice_number(number)?, Some(position_id)),
+        };
+        let position = self.change(&actor, &institution, force, Change::Restore(which)).await?;
+        Ok(Response::new(proto::RestorePositionResponse { position }))
     }
 
     async fn get_position(

@@ -11,8 +11,10 @@ mod earlier;
 mod event;
 mod finding;
 pub mod fuzz;
+mod loaded;
 mod rare;
 mod store;
+mod stored;
 
 use std::slice;
 
@@ -27,6 +29,8 @@ use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, Span, info_span};
 
 pub use self::again::PaymentsAgain;
+pub use self::loaded::LOADED_STATEMENT;
+pub(crate) use self::loaded::{own_payment, settle};
 use self::{arrived::Arrived, store::Applying};
 use crate::{
     Error, Result,

@@ -3,6 +3,7 @@
 mod create;
 mod drawn;
 mod get;
+mod loading;
 mod memory;
 pub(crate) mod onboarding;
 mod receipts;
@@ -45,6 +46,8 @@ pub(crate) enum Bench {
     Receipts,
     /// Positions over gRPC, one a call
     Create,
+    /// Numbers of another system loaded while the node calls; only when it is named
+    Loading,
     /// What PostgreSQL alone writes
     Writes,
 }
@@ -68,8 +71,21 @@ struct Measured {
 // === impl Bench ===
 
 impl Bench {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Onboarding, Self::Memory, Self::Verify, Self::Get, Self::Receipts, Self::Create, Self::Writes];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Onboarding,
+        Self::Memory,
+        Self::Verify,
+        Self::Get,
+        Self::Receipts,
+        Self::Create,
+        Self::Loading,
+        Self::Writes,
+    ];
+
+    /// What is measured when nothing is named.
+    pub(crate) fn usual() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|bench| *bench != Self::Loading).collect()
+    }
 
     /// Measures, on a loaded region with the operator stopped.
     ///
@@ -85,6 +101,7 @@ impl Bench {
             Self::Get => get::run(world, run, report).await,
             Self::Receipts => receipts::run(world, run, report).await,
             Self::Create => create::run(world, run, report).await,
+            Self::Loading => loading::run(world, run, report).await,
             Self::Writes => writes::run(world, report).await,
         }
     }

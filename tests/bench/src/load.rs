@@ -130,7 +130,11 @@ impl Arrivals {
 // === impl Outcome ===
 
 impl Outcome {
-    fn new() -> Result<Self> {
+    /// Of no call yet.
+    ///
+    /// # Errors
+    /// None that its bounds do not exclude.
+    pub(crate) fn new() -> Result<Self> {
         let latency = Histogram::new_with_bounds(1, LATENCY_MAX, 3)?;
         Ok(Self { latency, answered: 0, failed: 0, complaint: None, took: Duration::ZERO, seconds: Vec::new() })
     }
@@ -149,7 +153,11 @@ impl Outcome {
         *longest = micros.max(*longest);
     }
 
-    fn add(&mut self, other: Self) -> Result<()> {
+    /// Adds the calls of another part; how long it took is the caller's to say.
+    ///
+    /// # Errors
+    /// None that its bounds do not exclude.
+    pub(crate) fn add(&mut self, other: Self) -> Result<()> {
         self.latency.add(other.latency)?;
         for (second, micros) in other.seconds.into_iter().enumerate() {
             self.longest_in(second, micros);

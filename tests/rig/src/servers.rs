@@ -22,6 +22,8 @@ pub enum Mode {
     Fast,
     /// As in production.
     Durable,
+    /// The same, with no more connections and locks than PostgreSQL has by itself: for figures.
+    Stock,
     /// Its write-ahead log is archived, so that it can be brought back to any moment.
     Archived,
 }

@@ -1,8 +1,8 @@
 //! The life of an instalment: one table that decides every pair of state and event (ARCHITECTURE.md 4.6).
 //!
-//! Publish, change and cancel are wishes and may be refused. The other events are facts and never are: money that came is booked
-//! in every state, and what is odd about it becomes a case. Nothing but a flow's own revision makes payable again what was paid,
-//! reported, superseded or cancelled.
+//! Publish, change, cancel and restore are wishes and may be refused. The other events are facts and never are: money that came is booked
+//! in every state, and what is odd about it becomes a case. Nothing leads out of Paid and Superseded to where somebody could pay. A report
+//! is taken back by a flow's own revision, a cancellation by the institution.
 
 use crate::{case::CaseKind, text::public_text};
 
@@ -32,10 +32,16 @@ pub enum InstalmentEvent {
     Change,
     /// The institution withdraws it.
     Cancel,
-    /// A receipt was applied to an instalment of another option of the position.
+    /// The institution takes its withdrawal back; it was payable. Asked only while no open case says that a flow reports it.
+    Restore,
+    /// The same of one that was a draft.
+    RestoreDraft,
+    /// An instalment of another option of the position was paid, here or elsewhere.
     SiblingPaid,
     /// A receipt for it was received.
     ReceiptApplied,
+    /// Whoever loads it from another system says that it was paid there.
+    PaidElsewhere,
     /// A flow reports it as paid, and there is no receipt.
     FlowReported,
     /// A later revision of the flow does not report it any more.
@@ -73,7 +79,10 @@ pub struct UnknownState;
 #[expect(clippy::match_same_arms, reason = "a row per rule")]
 pub const fn next(state: InstalmentState, event: InstalmentEvent) -> Result<Transition, Refused> {
     use CaseKind::{FlowNotPayable, ReceiptDouble, ReceiptLate, ReceiptUnpublished};
-    use InstalmentEvent::{Cancel, Change, FlowReported, FlowWithdrawn, Publish, ReceiptApplied, SiblingPaid};
+    use InstalmentEvent::{
+        Cancel, Change, FlowReported, FlowWithdrawn, PaidElsewhere, Publish, ReceiptApplied, Restore, RestoreDraft,
+        SiblingPaid,
+    };
     use InstalmentState::{Cancelled, Draft, Paid, Payable, ReportedWithoutReceipt, Superseded};
 
     let (state, case) = match (state, event) {
@@ -81,9 +90,11 @@ pub const fn next(state: InstalmentState, event: InstalmentEvent) -> Result<Tran
         (Draft | Payable, Publish) => (Payable, None),
         (Draft | Payable, Change) => (state, None),
         (Draft | Payable | Cancelled, Cancel) => (Cancelled, None),
-        (Paid | Superseded | ReportedWithoutReceipt, Publish | Change | Cancel) | (Cancelled, Publish | Change) => {
-            return Err(Refused { state, event });
-        }
+        (Cancelled, Restore) => (Payable, None),
+        (Cancelled, RestoreDraft) => (Draft, None),
+        (Draft | Payable, Restore | RestoreDraft) => (state, None),
+        (Paid | Superseded | ReportedWithoutReceipt, Publish | Change | Cancel | Restore | RestoreDraft)
+        | (Cancelled, Publish | Change) => return Err(Refused { state, event }),
 
         // a receipt is applied from every state
         (Payable | ReportedWithoutReceipt, ReceiptApplied) => (Paid, None),
@@ -91,10 +102,14 @@ pub const fn next(state: InstalmentState, event: InstalmentEvent) -> Result<Tran
         (Superseded | Cancelled, ReceiptApplied) => (Paid, Some(ReceiptLate)),
         (Paid, ReceiptApplied) => (Paid, Some(ReceiptDouble)),
 
-        // one option excludes the others; two that seem paid are for a person
-        (Draft | Payable, SiblingPaid) => (Superseded, None),
+        // what another system took is not asked for again; that system knows what is odd about it
+        (_, PaidElsewhere) => (Paid, None),
+
+        // one option excludes the others; two that seem paid are for a person. One that is cancelled is out for good: restored, it
+        // would ask for what the other option has paid.
+        (Draft | Payable | Cancelled, SiblingPaid) => (Superseded, None),
         (ReportedWithoutReceipt, SiblingPaid) => (Superseded, Some(FlowNotPayable)),
-        (Paid | Superseded | Cancelled, SiblingPaid) => (state, None),
+        (Paid | Superseded, SiblingPaid) => (state, None),
 
         // a flow is evidence until the receipt comes; its withdrawal opens only what it had closed
         (Payable | ReportedWithoutReceipt, FlowReported) => (ReportedWithoutReceipt, None),
@@ -176,12 +191,15 @@ public_text!(InstalmentState, UnknownState);
 
 impl InstalmentEvent {
     /// Every event.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Publish,
         Self::Change,
         Self::Cancel,
+        Self::Restore,
+        Self::RestoreDraft,
         Self::SiblingPaid,
         Self::ReceiptApplied,
+        Self::PaidElsewhere,
         Self::FlowReported,
         Self::FlowWithdrawn,
     ];
@@ -191,8 +209,9 @@ impl InstalmentEvent {
             Self::Publish => "published",
             Self::Change => "changed",
             Self::Cancel => "cancelled",
+            Self::Restore | Self::RestoreDraft => "restored",
             Self::SiblingPaid => "superseded",
-            Self::ReceiptApplied => "paid",
+            Self::ReceiptApplied | Self::PaidElsewhere => "paid",
             Self::FlowReported => "reported",
             Self::FlowWithdrawn => "reopened",
         }

@@ -43,7 +43,7 @@ impl Batch {
         let mut changes = Changes { advances: self.advances(), expired: self.expired(), ..Changes::default() };
         for message in &self.messages {
             match &message.content {
-                Ok(payment) => keep_highest(&mut changes.payments, payment),
+                Ok(payment) => keep_latest(&mut changes.payments, payment),
                 Err(reason) => changes.parked.push(message.parked(reason)),
             }
         }
@@ -109,12 +109,12 @@ impl Batch {
 }
 
 /// One statement cannot write a row twice.
-fn keep_highest(payments: &mut BTreeMap<(InstitutionCode, String), Payment>, told: &Payment) {
+fn keep_latest(payments: &mut BTreeMap<(InstitutionCode, String), Payment>, told: &Payment) {
     match payments.entry((told.institution, told.receipt_id.clone())) {
         Entry::Vacant(entry) => {
             entry.insert(told.clone());
         }
-        Entry::Occupied(mut entry) if entry.get().version < told.version => {
+        Entry::Occupied(mut entry) if told.is_news_after(entry.get()) => {
             entry.insert(told.clone());
         }
         Entry::Occupied(_) => {}

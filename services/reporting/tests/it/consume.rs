@@ -47,6 +47,39 @@ async fn a_lower_version_does_not_overwrite() {
     service.stop().await;
 }
 
+/// The notice was loaded after its receipt had come: tenant tells the payment again, with its position.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_becomes_known_is_taken_and_kept() {
+    let world = World::new().await;
+    let without = |receipt_id: &str| PaymentRecorded {
+        position_id: String::new(),
+        client_reference: String::new(),
+        service_code: String::new(),
+        ..payment(&world.institution, receipt_id)
+    };
+    let with = |receipt_id: &str| PaymentRecorded {
+        position_id: "p".to_owned(),
+        client_reference: "ref".to_owned(),
+        ..payment(&world.institution, receipt_id)
+    };
+    // r1 in one batch, r2 in several.
+    world.produce_payments([without("r1"), with("r1"), without("r1"), without("r2")]).await;
+    let service = world.start("reporting-0").await;
+    world.wait_for(4).await;
+    world.produce_payments([with("r2")]).await;
+    world.wait_for(5).await;
+    world.produce_payments([without("r2")]).await;
+    world.wait_for(6).await;
+    let known: Vec<(String, String, String)> =
+        sqlx::query_as("select receipt_id, position_id, client_reference from payment order by receipt_id")
+            .fetch_all(&world.database.pool)
+            .await
+            .unwrap();
+    let row = |receipt_id: &str| (receipt_id.to_owned(), "p".to_owned(), "ref".to_owned());
+    assert_eq!(known, ["r1", "r2"].map(row));
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_is_parked_with_its_case_and_the_rest_goes_on() {
     let world = World::new().await;

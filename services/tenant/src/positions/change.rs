@@ -1,11 +1,11 @@
-//! Wishes of the institution: publish, change, cancel. An open attempt to pay asks for force, and what was done is recorded.
+//! Wishes of the institution: publish and change; what is withdrawn and taken back is in [`super::cancel`]. An open attempt to pay asks
+//! for force, and what was done is recorded.
 
 use fiorino_domain::{
     activation,
     date::LegalDate,
     money::Cents,
-    notice::NoticeNumber,
-    position::{InstalmentEvent, InstalmentState, next},
+    position::{InstalmentEvent, next},
     text::Text,
 };
 use fiorino_kit::store;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::{
     accounts,
+    cancel::{self, Which},
     division::{Division, Shares},
     draft, facts,
     facts::{Owner, Service},
@@ -45,19 +46,28 @@ pub(super) struct Wish<'a> {
 pub(super) enum Change {
     /// Make the drafts of a position payable. A position without drafts that is open stays as it is.
     Publish(Uuid),
-    /// Cancel what is open of a position. One that is cancelled stays as it is.
-    Cancel(Uuid),
+    /// Cancel what is open of it. What is cancelled stays as it is.
+    Cancel(Which),
+    /// Make what is cancelled of it what it was before. What is open stays as it is.
+    Restore(Which),
     /// Change one instalment.
     Update(proto::UpdateInstalmentRequest),
 }
 
 /// A row of `position_change`.
-struct Entry<'a> {
-    action: &'static str,
-    position_id: Uuid,
-    nav: Option<&'a str>,
-    forced: bool,
-    detail: Value,
+pub(super) struct Entry<'a> {
+    pub(super) action: &'static str,
+    pub(super) position_id: Uuid,
+    pub(super) nav: Option<&'a str>,
+    pub(super) forced: bool,
+    pub(super) detail: Value,
+}
+
+/// What is answered where every instalment refuses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    pub(super) field: &'static str,
+    pub(super) remedy: &'static str,
 }
 
 /// An instalment's new values.
@@ -77,7 +87,8 @@ struct Changed {
 pub(super) async fn run(connection: &mut PgConnection, wish: &Wish<'_>, change: Change) -> Result<Uuid> {
     match change {
         Change::Publish(id) => publish(connection, wish, id).await.map(|()| id),
-        Change::Cancel(id) => cancel(connection, wish, id).await.map(|()| id),
+        Change::Cancel(which) => cancel::cancel(connection, wish, which).await,
+        Change::Restore(which) => cancel::restore(connection, wish, which).await,
         Change::Update(request) => update(connection, wish, &request).await,
     }
 }
@@ -85,7 +96,8 @@ pub(super) async fn run(connection: &mut PgConnection, wish: &Wish<'_>, change: 
 async fn publish(connection: &mut PgConnection, wish: &Wish<'_>, position_id: Uuid) -> Result<()> {
     plan::may_issue(wish.owner)?;
     let locked = lock(connection, wish, position_id).await?;
-    let moves = moves(wish, &locked, InstalmentEvent::Publish)?;
+    let told = Told { field: "position_id", remedy: "nothing of this position is open" };
+    let moves = moves(wish, &locked, told, |_| InstalmentEvent::Publish)?;
     if moves.is_empty() {
         return Ok(());
     }
@@ -93,20 +105,6 @@ async fn publish(connection: &mut PgConnection, wish: &Wish<'_>, position_id: Uu
     transition::write(connection, &moves).await?;
     let detail = json!({ "notices": moves.len() });
     record(connection, wish, Entry { action: "published", position_id, nav: None, forced: false, detail }).await?;
-    Ok(())
-}
-
-async fn cancel(connection: &mut PgConnection, wish: &Wish<'_>, position_id: Uuid) -> Result<()> {
-    let locked = lock(connection, wish, position_id).await?;
-    let moves = moves(wish, &locked, InstalmentEvent::Cancel)?;
-    if moves.is_empty() {
-        return Ok(());
-    }
-    let open: Vec<_> = moves.iter().map(|one| one.nav.as_str()).collect();
-    let forced = attempts_allow(connection, wish, &open).await?;
-    transition::write(connection, &moves).await?;
-    let detail = json!({ "notices": moves.len() });
-    record(connection, wish, Entry { action: "cancelled", position_id, nav: None, forced, detail }).await?;
     Ok(())
 }
 
@@ -138,16 +136,29 @@ async fn update(
     Ok(row.position_id)
 }
 
-async fn lock(connection: &mut PgConnection, wish: &Wish<'_>, position_id: Uuid) -> Result<Vec<Locked>> {
+/// Locks every instalment of a position.
+///
+/// # Errors
+/// [`Error::NotFound`] when the institution has no such position.
+pub(super) async fn lock(connection: &mut PgConnection, wish: &Wish<'_>, position_id: Uuid) -> Result<Vec<Locked>> {
     let locked = transition::lock(connection, &[(wish.owner.institution_id, position_id)]).await?;
     if locked.is_empty() { Err(read::unknown("position_id", wish.owner)) } else { Ok(locked) }
 }
 
-/// What the event moves. Where every instalment refuses it, the refusal is the answer.
-fn moves(wish: &Wish<'_>, locked: &[Locked], event: InstalmentEvent) -> Result<Vec<Move>> {
+/// What the event of each instalment moves.
+///
+/// # Errors
+/// [`Error::Precondition`] where every instalment refuses it.
+pub(super) fn moves(
+    wish: &Wish<'_>,
+    locked: &[Locked],
+    told: Told,
+    event: impl Fn(&Locked) -> InstalmentEvent,
+) -> Result<Vec<Move>> {
     let mut moves = Vec::new();
     let mut refused = Vec::new();
     for row in locked {
+        let event = event(row);
         match next(row.state, event) {
             Ok(transition) if transition.state == row.state => {}
             Ok(transition) => moves.push(Move {
@@ -156,21 +167,24 @@ fn moves(wish: &Wish<'_>, locked: &[Locked], event: InstalmentEvent) -> Result<V
                 version: row.version,
                 state: transition.state,
                 receipt_id: None,
-                issued_on: (transition.state == InstalmentState::Payable).then(|| LegalDate::today(wish.now)),
+                issued_on: (event == InstalmentEvent::Publish).then(|| LegalDate::today(wish.now)),
             }),
             Err(refusal) => refused.push(refusal),
         }
     }
     match refused.first() {
         Some(refusal) if refused.len() == locked.len() => {
-            Err(Error::precondition("position_id", format!("{refusal}; nothing of this position is open")))
+            Err(Error::precondition(told.field, format!("{refusal}; {}", told.remedy)))
         }
         _ => Ok(moves),
     }
 }
 
 /// Whether somebody may be paying one of the notices: then only with force, which is answered.
-async fn attempts_allow(connection: &mut PgConnection, wish: &Wish<'_>, navs: &[&str]) -> Result<bool> {
+///
+/// # Errors
+/// [`Error::Precondition`] without force, with the time until which the attempt may be in progress.
+pub(super) async fn attempts_allow(connection: &mut PgConnection, wish: &Wish<'_>, navs: &[&str]) -> Result<bool> {
     // A statement of its own, after the lock: it sees every activation that was answered before.
     let latest: Option<jiff_sqlx::Timestamp> = sqlx::query_scalar(
         "select max(latest.activated_at)
@@ -197,8 +211,7 @@ async fn attempts_allow(connection: &mut PgConnection, wish: &Wish<'_>, navs: &[
 }
 
 async fn lock_one(connection: &mut PgConnection, owner: &Owner, notice_number: &str) -> Result<NoticeRow> {
-    let nav = NoticeNumber::parse(notice_number)
-        .map_err(|error| Error::invalid("notice_number", format!("{error}; send it as it was answered")))?;
+    let nav = read::notice_number(notice_number)?;
     let row = sqlx::query_as(concat!(
         "select ",
         notice_columns!(),
@@ -332,7 +345,11 @@ async fn write(connection: &mut PgConnection, row: &NoticeRow, changed: &Changed
     if done.rows_affected() == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
 }
 
-async fn record(connection: &mut PgConnection, wish: &Wish<'_>, entry: Entry<'_>) -> sqlx::Result<()> {
+/// Writes down who did what.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn record(connection: &mut PgConnection, wish: &Wish<'_>, entry: Entry<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into position_change (institution_id, position_id, changed_at, actor, action, nav, forced, detail)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",

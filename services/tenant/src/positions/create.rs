@@ -16,6 +16,7 @@ use std::{
 use fiorino_domain::{date::LegalDate, institution::InstitutionCode, notice::NoticeNumber};
 use fiorino_kit::clock::Clock;
 use sqlx::PgPool;
+use tokio::task;
 use uuid::Uuid;
 
 use super::{
@@ -49,6 +50,8 @@ pub(super) struct Item {
 pub(super) enum Created {
     /// It is new.
     Fresh(Box<Planned>),
+    /// It is new, and receipts that came before it have paid of it.
+    Paid(Replayed),
     /// It existed: an equal repetition.
     Replayed(Replayed),
 }
@@ -129,9 +132,11 @@ impl Creator {
             .map(|Plan { place, reference, planned }| New { reference, hash: batch.items[*place].draft.hash, planned })
             .collect();
         // Who lost a race for a reference finds the winner's in the next round.
-        if let Written::Created(created) = write::all(&self.pool, &news).await? {
-            for Plan { place, planned, .. } in plans.into_iter().filter(|plan| created.contains(&plan.reference)) {
-                batch.outcomes[place] = Some(Ok(Created::Fresh(planned)));
+        if let Written::Created { references, paid } = write::all(&self.pool, &news, self.clock.now()).await? {
+            for Plan { place, planned, .. } in plans.into_iter().filter(|plan| references.contains(&plan.reference)) {
+                let was_paid = paid.contains(&planned.position.id);
+                let fresh = Created::Fresh(planned);
+                batch.outcomes[place] = Some(Ok(if was_paid { Created::Paid(fresh.replayed()) } else { fresh }));
             }
         }
         Ok(())
@@ -150,6 +155,9 @@ impl Creator {
         let now = self.clock.now();
         let mut plans = Vec::with_capacity(open.len());
         for (place, item) in open.iter().map(|place| (*place, &batch.items[*place])) {
+            if place % super::TURN == super::TURN - 1 {
+                task::yield_now().await;
+            }
             let Some((facts, reference)) = facts.get(&item.institution).zip(references.get(&place)) else {
                 batch.refuse(place, facts::unknown_institution(item.institution), mode);
                 continue;
@@ -203,7 +211,7 @@ impl Creator {
         Ok(accounts::find(&mut *self.pool.acquire().await?, &self.environment, &names, today).await?)
     }
 
-    /// Refuses positions with a foreign number that somebody has or paid already, in the database or before it in the batch.
+    /// Refuses positions with a foreign number that another notice has, in the database or before it in the batch.
     async fn refuse_taken(&self, batch: &mut Batch<'_>, plans: Vec<Plan>, mode: Mode) -> Result<Vec<Plan>> {
         let foreign: Vec<_> = plans.iter().flat_map(|plan| plan.planned.foreign_numbers()).collect();
         if foreign.is_empty() {
@@ -264,8 +272,8 @@ impl Creator {
         while free.len() < count {
             let numbers = self.issuer.issue(point, floor, count - free.len()).await?;
             let asked: Vec<_> = numbers.into_iter().map(|nav| (point.institution_id, nav)).collect();
-            let taken = write::taken(&self.pool, &asked).await?;
-            free.extend(asked.into_iter().filter(|number| !taken.contains(number)).map(|(_, nav)| nav));
+            let used = write::used(&self.pool, &asked).await?;
+            free.extend(asked.into_iter().filter(|number| !used.contains(number)).map(|(_, nav)| nav));
         }
         Ok(free)
     }
@@ -292,7 +300,7 @@ fn number_taken(item: &Item, nav: NoticeNumber) -> Error {
     }
     Error::AlreadyExists(Violation::new(
         field,
-        "belongs to another notice, or was paid before it arrived here; correct it, or leave it empty to have one issued",
+        "belongs to another notice; correct it, or leave it empty to have one issued",
     ))
 }
 
@@ -351,7 +359,7 @@ impl Created {
                 position_id: planned.position.id,
                 numbers: planned.notices.iter().map(|notice| notice.nav.to_string()).collect(),
             },
-            Self::Replayed(replayed) => replayed.clone(),
+            Self::Paid(replayed) | Self::Replayed(replayed) => replayed.clone(),
         }
     }
 }

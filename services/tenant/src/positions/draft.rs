@@ -14,6 +14,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    elsewhere::{Broken, PaidElsewhere},
     given::{self, Given},
     stored::StoredEntry,
 };
@@ -59,6 +60,8 @@ pub(crate) struct DraftInstalment {
     pub(crate) transfers: Vec<Given>,
     /// Beside that of the position.
     pub(crate) metadata: Vec<StoredEntry>,
+    /// Another system was paid.
+    pub(crate) paid_elsewhere: Option<PaidElsewhere>,
 }
 
 /// Collects violations.
@@ -148,8 +151,10 @@ impl Reader {
         };
         let transfers = self.given(given::read(&at("transfers"), amount, &new.transfers));
         let metadata = self.given(given::metadata(&at("metadata"), &new.metadata));
+        let paid_elsewhere = self.paid_elsewhere(&at, new);
         let (amount, due, description, number) = (amount?, due?, description?, number?);
-        Some(DraftInstalment { amount, due, description, number, transfers: transfers?, metadata: metadata? })
+        let (transfers, metadata) = (transfers?, metadata?);
+        Some(DraftInstalment { amount, due, description, number, transfers, metadata, paid_elsewhere })
     }
 
     /// What of an instalment is its own is sent beside what is the position's.
@@ -164,6 +169,24 @@ impl Reader {
 
     fn given<T>(&mut self, read: Result<T, Vec<Violation>>) -> Option<T> {
         read.map_err(|violations| violations.into_iter().for_each(|one| self.tell(|| one.field, || one.message))).ok()
+    }
+
+    /// `None` = not told, or a rule is broken, which refuses the position.
+    fn paid_elsewhere(&mut self, at: impl Fn(&str) -> String, new: &proto::NewInstalment) -> Option<PaidElsewhere> {
+        let told = new.already_paid.as_ref()?;
+        if new.notice_number.is_empty() {
+            let remedy = "must be set where already_paid is: no number is issued for what another system was paid for; send its number";
+            self.tell(|| at("notice_number"), || remedy.to_owned());
+        }
+        match PaidElsewhere::read(told) {
+            Ok(paid) => Some(paid),
+            Err(broken) => {
+                for Broken { field, message } in broken {
+                    self.tell(|| at(field), || message);
+                }
+                None
+            }
+        }
     }
 
     fn debtor(&mut self, path: &str, told: Option<&proto::Debtor>) -> Option<Debtor> {
@@ -214,6 +237,10 @@ impl Reader {
                     .or_else(|| given::naming_in(code, &format!("{at}.metadata"), &instalment.metadata));
                 if let Some(field) = naming {
                     self.tell(|| field, || DESCRIPTION_NAMES_DEBTOR.to_owned());
+                }
+                if let Some(paid) = &instalment.already_paid {
+                    let field = || format!("{at}.already_paid.how");
+                    self.no_code_in(debtor, &paid.how, field);
                 }
             }
         }

@@ -11,6 +11,7 @@ use super::{
     accounts::Accounts,
     division::{Division, Shares},
     draft::{Draft, DraftInstalment},
+    elsewhere,
     facts::{Facts, Owner, Service},
     given::{self, Issuer},
     opening::Opening,
@@ -55,7 +56,7 @@ pub(super) fn plan(asked: &Asked<'_>, draft: &Draft, facts: &Facts) -> Result<Pl
     for (option_no, option) in (1..).zip(&draft.options) {
         for (instalment_no, instalment) in (1..).zip(&option.instalments) {
             let path = || format!("{}.options[{}].instalments[{}]", asked.path, option_no - 1, instalment_no - 1);
-            check(path, instalment, facts, service, &mut violations);
+            check(path, instalment, facts, service, asked.now, &mut violations);
             let at = |field: &str| format!("{}.{field}", path());
             match divided(at, instalment, &facts.owner, service, asked.accounts) {
                 Ok(divided) => {
@@ -69,6 +70,7 @@ pub(super) fn plan(asked: &Asked<'_>, draft: &Draft, facts: &Facts) -> Result<Pl
     if !violations.is_empty() {
         return Err(Error::Invalid(violations));
     }
+    elsewhere::settle(&mut notices);
     let position = PositionRow {
         institution_id: facts.owner.institution_id,
         id: asked.id,
@@ -167,10 +169,21 @@ fn check(
     instalment: &DraftInstalment,
     facts: &Facts,
     service: &Service,
+    now: Timestamp,
     violations: &mut Vec<Violation>,
 ) {
-    if let Err(message) = within_limits(service, instalment.amount) {
-        violations.push(Violation::new(format!("{}.amount_cents", path()), message));
+    match &instalment.paid_elsewhere {
+        // Limits are about what is asked for.
+        Some(paid) if paid.on > LegalDate::today(now) => {
+            let message = "is after today; send the day on which it was paid, or leave already_paid out";
+            violations.push(Violation::new(format!("{}.already_paid.paid_on", path()), message));
+        }
+        Some(_) => {}
+        None => {
+            if let Err(message) = within_limits(service, instalment.amount) {
+                violations.push(Violation::new(format!("{}.amount_cents", path()), message));
+            }
+        }
     }
     match &instalment.number {
         Some(number) if !facts.accepts(number) => {
@@ -220,6 +233,7 @@ fn notice(
         division: Some(division),
         metadata: draft.metadata.iter().chain(&instalment.metadata).cloned().collect(),
         receipt_id: None,
+        paid_elsewhere: instalment.paid_elsewhere.clone(),
         activated_at: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use fiorino_domain::position::PositionId;
+use fiorino_domain::{notice::NoticeNumber, position::PositionId};
 use fiorino_kit::store;
 use fiorino_proto::positions::v1::{self as proto, get_position_request::By};
 use jiff::Timestamp;
@@ -63,16 +63,7 @@ pub(super) async fn find(connection: &mut PgConnection, owner: &Owner, client: &
     match by {
         None => Err(Error::invalid("by", "must be set; send position_id, notice_number or client_reference")),
         Some(By::PositionId(id)) => position_id(&id),
-        Some(By::NoticeNumber(nav)) => {
-            let nav = key("notice_number", &nav)?;
-            let found = sqlx::query_scalar("select position_id from notice where institution_id = $1 and nav = $2")
-                .bind(owner.institution_id)
-                .bind(nav)
-                .fetch_optional(connection)
-                .instrument(store::span("find position by notice number"))
-                .await?;
-            found.ok_or_else(|| unknown("notice_number", owner))
-        }
+        Some(By::NoticeNumber(nav)) => position_of_text(connection, owner, key("notice_number", &nav)?).await,
         Some(By::ClientReference(reference)) => {
             let reference = key("client_reference", &reference)?;
             let found = sqlx::query_scalar(
@@ -87,6 +78,33 @@ pub(super) async fn find(connection: &mut PgConnection, owner: &Owner, client: &
             found.ok_or_else(|| unknown("client_reference", owner))
         }
     }
+}
+
+/// The position that a notice number belongs to.
+///
+/// # Errors
+/// [`Error::NotFound`] when the institution has no such notice.
+pub(super) async fn position_of(connection: &mut PgConnection, owner: &Owner, number: &NoticeNumber) -> Result<Uuid> {
+    position_of_text(connection, owner, number.as_str()).await
+}
+
+async fn position_of_text(connection: &mut PgConnection, owner: &Owner, nav: &str) -> Result<Uuid> {
+    let found = sqlx::query_scalar("select position_id from notice where institution_id = $1 and nav = $2")
+        .bind(owner.institution_id)
+        .bind(nav)
+        .fetch_optional(connection)
+        .instrument(store::span("find position by notice number"))
+        .await?;
+    found.ok_or_else(|| unknown("notice_number", owner))
+}
+
+/// Reads a notice number that a request names.
+///
+/// # Errors
+/// [`Error::Invalid`] when it is none.
+pub(super) fn notice_number(text: &str) -> Result<NoticeNumber> {
+    NoticeNumber::parse(text)
+        .map_err(|error| Error::invalid("notice_number", format!("{error}; send it as it was answered")))
 }
 
 /// A page of positions, newest first.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     division::Division,
+    elsewhere::PaidElsewhere,
     stored::{StoredDebtor, StoredEntry, StoredTransfer},
 };
 
@@ -55,6 +56,7 @@ pub(crate) struct NoticeRow {
     /// Of the payment as a whole.
     pub(crate) metadata: Vec<StoredEntry>,
     pub(crate) receipt_id: Option<String>,
+    pub(crate) paid_elsewhere: Option<PaidElsewhere>,
     pub(crate) activated_at: Option<Timestamp>,
 }
 
@@ -63,7 +65,7 @@ macro_rules! notice_columns {
     () => {
         "n.institution_id, n.nav, n.position_id, n.option_no, n.instalment_no, n.state, n.version, n.amount_cents, n.due_date,
          n.issued_on, n.expiry_policy, n.description, n.service_code, n.account, n.debtor, n.transfers,
-         n.division, n.metadata, n.receipt_id,
+         n.division, n.metadata, n.receipt_id, n.paid_elsewhere,
          (select max(a.activated_at) from activation a where a.institution_id = n.institution_id and a.nav = n.nav) as activated_at"
     };
 }
@@ -119,15 +121,15 @@ pub(super) async fn insert_notices(connection: &mut PgConnection, mut rows: Vec<
     sqlx::query(
         "insert into notice
              (institution_id, nav, position_id, option_no, instalment_no, state, version, amount_cents, due_date, issued_on,
-              expiry_policy, description, service_code, account, debtor, transfers, division, metadata)
+              expiry_policy, description, service_code, account, debtor, transfers, division, metadata, paid_elsewhere)
          select made.institution_id, made.nav, made.position_id, made.option_no, made.instalment_no, made.state, made.version,
              made.amount_cents, made.due_date, made.issued_on, made.expiry_policy, made.description, made.service_code, made.account,
-             made.debtor, made.transfers, made.division, made.metadata
+             made.debtor, made.transfers, made.division, made.metadata, made.paid_elsewhere
          from unnest($1::int4[], $2::text[], $3::uuid[], $4::int2[], $5::int2[], $6::int2[], $7::int8[], $8::int8[],
              $9::date[], $10::date[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[], $17::jsonb[],
-             $18::jsonb[])
+             $18::jsonb[], $19::jsonb[])
              as made (institution_id, nav, position_id, option_no, instalment_no, state, version, amount_cents, due_date, issued_on,
-             expiry_policy, description, service_code, account, debtor, transfers, division, metadata)",
+             expiry_policy, description, service_code, account, debtor, transfers, division, metadata, paid_elsewhere)",
     )
     .bind(rows.iter().map(|row| row.institution_id).collect::<Vec<_>>())
     .bind(text(|row| row.nav.as_str()))
@@ -147,6 +149,7 @@ pub(super) async fn insert_notices(connection: &mut PgConnection, mut rows: Vec<
     .bind(rows.iter().map(|row| Json(&row.transfers)).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.division.as_ref().map(Json)).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| Some(Json(&row.metadata)).filter(|json| !json.0.is_empty())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.paid_elsewhere.as_ref().map(Json)).collect::<Vec<_>>())
     .execute(connection)
     .instrument(store::span("insert notices"))
     .await?;
@@ -195,6 +198,7 @@ impl FromRow<'_, PgRow> for NoticeRow {
             division: row.try_get::<Option<Json<Division>>, _>("division")?.map(|json| json.0),
             metadata: metadata(row.try_get("metadata")?),
             receipt_id: row.try_get("receipt_id")?,
+            paid_elsewhere: row.try_get::<Option<Json<PaidElsewhere>>, _>("paid_elsewhere")?.map(|json| json.0),
             activated_at: row
                 .try_get::<Option<jiff_sqlx::Timestamp>, _>("activated_at")?
                 .map(jiff_sqlx::Timestamp::to_jiff),

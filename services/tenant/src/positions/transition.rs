@@ -61,7 +61,7 @@ pub(crate) async fn lock(connection: &mut PgConnection, positions: &[(i32, Uuid)
     .await
 }
 
-/// Writes the moves of locked instalments in one statement.
+/// Writes the moves of locked instalments in one statement. Of one that is cancelled the row remembers what it was.
 ///
 /// # Errors
 /// What the database says; [`sqlx::Error::RowNotFound`] when a row is not as it was locked, which the lock excludes.
@@ -72,6 +72,7 @@ pub(crate) async fn write(connection: &mut PgConnection, moves: &[Move]) -> sqlx
     let done = sqlx::query(
         "update notice n
          set state = m.state, version = n.version + 1,
+             cancelled_from = case when m.state = $7 and n.state <> $7 then n.state else n.cancelled_from end,
              receipt_id = coalesce(m.receipt_id, n.receipt_id), issued_on = coalesce(m.issued_on, n.issued_on)
          from unnest($1::int4[], $2::text[], $3::int8[], $4::int2[], $5::text[], $6::date[])
              as m (institution_id, nav, version, state, receipt_id, issued_on)
@@ -83,6 +84,7 @@ pub(crate) async fn write(connection: &mut PgConnection, moves: &[Move]) -> sqlx
     .bind(moves.iter().map(|one| one.state.number()).collect::<Vec<_>>())
     .bind(moves.iter().map(|one| one.receipt_id.as_deref()).collect::<Vec<_>>())
     .bind(moves.iter().map(|one| one.issued_on.map(|day| day.date().to_sqlx())).collect::<Vec<_>>())
+    .bind(InstalmentState::Cancelled.number())
     .execute(connection)
     .instrument(store::span("write states"))
     .await?;

@@ -8,13 +8,9 @@ use fiorino_kit::{
     outbox::{self, Message, Waker},
     rpc, store,
 };
-use fiorino_proto::{
-    payments::v1::{SendAgainRequest, SendAgainResponse, payments_again_server},
-    receipts::v1::{Receipt, ReceiptTransfer},
-};
+use fiorino_proto::payments::v1::{SendAgainRequest, SendAgainResponse, payments_again_server};
 use jiff::Timestamp;
-use serde::Deserialize;
-use sqlx::{FromRow, PgConnection, PgPool, types::Json};
+use sqlx::{FromRow, PgConnection, PgPool};
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -24,6 +20,7 @@ use super::{
     arrived::Arrived,
     earlier::Amounts,
     event::{self, Paid},
+    stored::StoredReceipt,
 };
 use crate::{Error, Result};
 
@@ -82,54 +79,13 @@ struct Place {
 
 #[derive(FromRow)]
 struct Row {
-    institution_id: i32,
-    receipt_id: String,
-    version: i32,
-    nav: String,
-    issuer: String,
-    iuv: String,
-    amount_cents: Option<i64>,
-    paid_at: Option<jiff_sqlx::Timestamp>,
-    received_at: jiff_sqlx::Timestamp,
+    #[sqlx(flatten)]
+    receipt: StoredReceipt,
     applied_at: jiff_sqlx::Timestamp,
-    content: Json<Content>,
-    issued_elsewhere: bool,
-    fiscal_code: String,
     environment: String,
     position_id: Option<Uuid>,
     client_reference: Option<String>,
     service_code: Option<String>,
-}
-
-/// `receipt.content`, as far as an event tells it; older rows may lack what was added later.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Content {
-    station_id: String,
-    description: String,
-    psp_id: String,
-    psp_name: String,
-    channel_id: String,
-    payment_method: String,
-    payment_note: String,
-    application_date: String,
-    transfer_date: String,
-    stand_in: bool,
-    outcome: String,
-    transfers: Vec<Transfer>,
-    announced: Option<Amounts>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Transfer {
-    id: u32,
-    cents: Option<i64>,
-    beneficiary: String,
-    iban: String,
-    remittance: String,
-    taxonomy: String,
-    stamp: bool,
 }
 
 // === impl PaymentsAgain ===
@@ -273,7 +229,8 @@ impl Place {
 
 impl Row {
     fn place(&self) -> Place {
-        Place { institution_id: self.institution_id, receipt_id: self.receipt_id.clone(), version: self.version }
+        let StoredReceipt { institution_id, receipt_id, version, .. } = &self.receipt;
+        Place { institution_id: *institution_id, receipt_id: receipt_id.clone(), version: *version }
     }
 
     /// What was announced when the receipt was applied, if anything was.
@@ -283,50 +240,13 @@ impl Row {
             .map(|((id, client_reference), service_code)| (id, PositionFacts { client_reference, service_code }));
         let paid = match &position {
             Some((id, facts)) => Paid::Position(*id, facts),
-            None if self.issued_elsewhere => Paid::Elsewhere,
+            None if self.receipt.issued_elsewhere => Paid::Elsewhere,
             None => Paid::Unknown,
         };
-        let announced = self.content.0.announced.take();
-        let arrived = Arrived::read(self.receipt(), applied_at);
+        let (receipt, announced) = self.receipt.split();
+        let arrived = Arrived::read(receipt, applied_at);
         let amounts = announced.unwrap_or_else(|| Amounts::of(&arrived.told, &[], None));
         event::announced(&arrived, &amounts, paid, applied_at)
-    }
-
-    fn receipt(self) -> Receipt {
-        let content = self.content.0;
-        Receipt {
-            institution: self.fiscal_code,
-            receipt_id: self.receipt_id,
-            version: u32::try_from(self.version).unwrap_or_default(),
-            station_id: content.station_id,
-            notice_number: self.nav,
-            issuer: self.issuer,
-            iuv: self.iuv,
-            amount_cents: self.amount_cents,
-            description: content.description,
-            psp_id: content.psp_id,
-            psp_name: content.psp_name,
-            channel_id: content.channel_id,
-            payment_method: content.payment_method,
-            payment_note: content.payment_note,
-            paid_at: self.paid_at.map(|at| at.to_jiff().to_string()).unwrap_or_default(),
-            application_date: content.application_date,
-            transfer_date: content.transfer_date,
-            stand_in: content.stand_in,
-            transfers: content.transfers.into_iter().map(Transfer::told).collect(),
-            received_at: self.received_at.to_jiff().to_string(),
-            outcome: content.outcome,
-            ..Receipt::default()
-        }
-    }
-}
-
-// === impl Transfer ===
-
-impl Transfer {
-    fn told(self) -> ReceiptTransfer {
-        let Self { id, cents, beneficiary, iban, remittance, taxonomy, stamp } = self;
-        ReceiptTransfer { id, amount_cents: cents, beneficiary, iban, remittance, taxonomy_code: taxonomy, stamp }
     }
 }
 

@@ -293,7 +293,10 @@ impl<'a> Planner<'a> {
             return;
         }
         let (position_id, option_no) = (instalment.locked.position_id, instalment.locked.option_no);
+        let elsewhere = instalment.is_paid_elsewhere();
         let case = instalment.happens(InstalmentEvent::ReceiptApplied);
+        // The same payment as the one that was loaded, or a second one: only a person can tell.
+        let case = if elsewhere { Some(CaseKind::ReceiptPaidElsewhere) } else { case };
         instalment.receipt_id.get_or_insert_with(|| arrived.told.receipt_id.clone());
         if let Some(kind) = case.filter(|_| !counted) {
             self.case(arrived, key, kind, json!({ "amount_cents": arrived.told.amount_cents }));
@@ -351,7 +354,7 @@ impl<'a> Planner<'a> {
         self.plan.cases.push(NewCase {
             institution_id: key.institution_id,
             kind,
-            key: case_key(kind, key),
+            key: key.case_key(kind),
             nav: Some(arrived.told.notice_number.clone()).filter(|nav| !nav.is_empty()),
             receipt_id: Some(arrived.told.receipt_id.clone()),
             detail,
@@ -366,17 +369,14 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// What is refunded or looked after is a payment, whichever version told of it; everything else is said of a version.
-fn case_key(kind: CaseKind, key: &Key) -> String {
-    match kind {
-        CaseKind::ReceiptDouble | CaseKind::ReceiptLate | CaseKind::ReceiptUnpublished => key.receipt_id.clone(),
-        _ => format!("{}/{}", key.receipt_id, key.version),
-    }
-}
-
 // === impl Instalment ===
 
 impl Instalment {
+    /// It was loaded as paid, and no receipt has come for it.
+    fn is_paid_elsewhere(&self) -> bool {
+        self.state == InstalmentState::Paid && self.receipt_id.is_none()
+    }
+
     /// A fact; facts are never refused (ARCHITECTURE.md 4.6).
     fn happens(&mut self, event: InstalmentEvent) -> Option<CaseKind> {
         let transition = next(self.state, event).ok()?;

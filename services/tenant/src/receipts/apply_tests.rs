@@ -106,6 +106,18 @@ fn a_second_receipt_is_a_double_payment_and_the_first_one_stays() {
     assert_eq!((plan.receipts.len(), plan.messages.len()), (1, 1), "it is kept and told all the same");
 }
 
+/// Loaded as paid: the same payment or a second one is for a person; what comes after that is a second one.
+#[test]
+fn the_first_receipt_of_what_was_paid_elsewhere_is_its_own_case() {
+    let arrived = arrived(vec![receipt("r1", "0"), receipt("r2", "0")]);
+    let mut rows = instalments(&[(1, Paid), (2, Superseded)]);
+    rows[0].receipt_id = None;
+    let plan = plan(&arrived, known(&arrived, rows), at());
+    assert_eq!(kinds(&plan), [CaseKind::ReceiptPaidElsewhere, CaseKind::ReceiptDouble]);
+    let moves: Vec<_> = plan.moves.iter().map(|one| (one.nav.as_str(), one.state, one.receipt_id.as_deref())).collect();
+    assert_eq!(moves, [("0", Paid, Some("r1"))]);
+}
+
 #[test]
 fn two_receipts_in_one_batch() {
     let arrived = arrived(vec![receipt("r1", "0"), receipt("r2", "0")]);
@@ -137,7 +149,7 @@ fn the_other_options_are_superseded_and_the_other_instalments_are_not() {
     ]);
     let plan = plan(&arrived, known(&arrived, rows), at());
     let moves: Vec<_> = plan.moves.iter().map(|one| (one.nav.as_str(), one.state)).collect();
-    assert_eq!(moves, [("0", Paid), ("2", Superseded), ("3", Superseded), ("5", Superseded)]);
+    assert_eq!(moves, [("0", Paid), ("2", Superseded), ("3", Superseded), ("4", Superseded), ("5", Superseded)]);
     assert_eq!(kinds(&plan), [CaseKind::FlowNotPayable], "what a flow reported as paid is for a person");
 }
 

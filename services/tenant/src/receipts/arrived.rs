@@ -84,6 +84,18 @@ struct ContentTransfer<'a> {
     stamp: bool,
 }
 
+// === impl Key ===
+
+impl Key {
+    /// What tells its cases from those of other receipts. What befalls a notice befalls it once, however many versions tell of it.
+    pub(super) fn case_key(&self, kind: CaseKind) -> String {
+        match kind {
+            CaseKind::ReceiptDouble | CaseKind::ReceiptLate | CaseKind::ReceiptUnpublished => self.receipt_id.clone(),
+            _ => format!("{}/{}", self.receipt_id, self.version),
+        }
+    }
+}
+
 // === impl Arrived ===
 
 impl Arrived {

@@ -38,7 +38,8 @@ struct Notice<'a> {
     received_at: Timestamp,
 }
 
-type PositionRow = (i32, Uuid, String, String, String);
+/// Institution, position, notice number, client reference, service.
+pub(super) type PositionRow = (i32, Uuid, String, String, String);
 
 /// Applies the receipts, all or none; an outcome for each, in their order.
 ///
@@ -168,13 +169,25 @@ async fn positions_of(
         positions::hold_numbers(connection, &missing).await?;
         rows.extend(find_positions(connection, &missing).await?);
     }
+    Ok(position_facts(rows))
+}
+
+/// By institution and position.
+pub(super) fn position_facts(rows: Vec<PositionRow>) -> HashMap<(i32, Uuid), PositionFacts> {
     let facts = |(institution_id, id, _, client_reference, service_code)| {
         ((institution_id, id), PositionFacts { client_reference, service_code })
     };
-    Ok(rows.into_iter().map(facts).collect())
+    rows.into_iter().map(facts).collect()
 }
 
-async fn find_positions(connection: &mut PgConnection, numbers: &[(i32, &str)]) -> sqlx::Result<Vec<PositionRow>> {
+/// The positions of these notices that are here.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn find_positions(
+    connection: &mut PgConnection,
+    numbers: &[(i32, &str)],
+) -> sqlx::Result<Vec<PositionRow>> {
     sqlx::query_as(
         "select n.institution_id, n.position_id, n.nav, p.client_reference, p.service_code
          from unnest($1::int4[], $2::text[]) as wanted (institution_id, nav)

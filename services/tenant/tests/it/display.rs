@@ -101,7 +101,7 @@ async fn what_is_not_to_be_seen_is_told_in_one_way() {
 }
 
 #[tokio::test]
-async fn an_attempt_is_in_progress_for_thirty_minutes_or_until_it_is_paid() {
+async fn an_attempt_is_in_progress_as_long_as_its_token_or_until_it_is_paid() {
     let money = Money::start().await;
     let made = money.create(position("two", &[&[400], &[200, 200]])).await;
     let [first, second] = [&numbers(&made)[0], &numbers(&made)[1]].map(Clone::clone);
@@ -109,14 +109,14 @@ async fn an_attempt_is_in_progress_for_thirty_minutes_or_until_it_is_paid() {
     money.activate(&first).await;
     money.activate(&second).await;
     money.advance(10);
-    assert_eq!(attempt(&first).await, "2026-11-24T10:30:00Z");
+    assert_eq!(attempt(&first).await, "2026-11-24T10:30:15Z");
     // A later attempt counts from its own beginning.
     money.activate(&second).await;
-    assert_eq!(attempt(&second).await, "2026-11-24T10:40:00Z");
+    assert_eq!(attempt(&second).await, "2026-11-24T10:40:15Z");
     money.pay(vec![money.receipt("r", &first, 400)]).await;
     assert_eq!(attempt(&first).await, "", "paid");
     money.advance(29);
-    assert_eq!(attempt(&second).await, "2026-11-24T10:40:00Z", "superseded, but somebody may still be paying");
-    money.advance(1);
+    assert_eq!(attempt(&second).await, "2026-11-24T10:40:15Z", "superseded, but somebody may still be paying");
+    money.advance(2);
     assert_eq!(attempt(&second).await, "", "over");
 }

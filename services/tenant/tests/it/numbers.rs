@@ -3,12 +3,8 @@
 use std::collections::HashSet;
 
 use fiorino_domain::notice::{AuxDigit, Base, NoticeNumber, SegregationCode};
-use fiorino_proto::{
-    notices::v1::Refusal,
-    positions::v1::{NewPosition, get_position_request::By},
-    receipts::v1::ApplyOutcome,
-};
-use futures::future::{join, join_all};
+use fiorino_proto::positions::v1::get_position_request::By;
+use futures::future::join_all;
 use tonic::Code;
 
 use crate::{
@@ -112,7 +108,7 @@ async fn numbers_of_other_systems_come_once() {
     assert_eq!(
         violations(&status),
         [
-            "position.options[0].instalments[1].notice_number: belongs to another notice, or was paid before it arrived here; correct it, or leave it empty to have one issued"
+            "position.options[0].instalments[1].notice_number: belongs to another notice; correct it, or leave it empty to have one issued"
         ]
     );
     assert_eq!(
@@ -151,42 +147,4 @@ async fn the_database_decides_who_has_a_number() {
         refusals.for_each(|status| assert_eq!(status.code(), Code::AlreadyExists, "{status:?}"));
     }
     assert_eq!((money.count("notice").await, money.count("client_reference").await), (8, 8));
-}
-
-fn loaded(client_reference: &str, number: &str) -> NewPosition {
-    let mut new = position(client_reference, &[&[10_000]]);
-    new.options[0].instalments[0].notice_number = number.into();
-    new
-}
-
-/// An institution arrives from another system while its notices are being paid: the receipt came before the notice.
-#[tokio::test]
-async fn a_number_that_was_paid_before_it_was_loaded_is_refused() {
-    let money = Money::start().await;
-    let number = "312000000000471179";
-    assert_eq!(money.pay(vec![money.receipt("before", number, 10_000)]).await, [ApplyOutcome::Case]);
-    let refused = money.replica.create(money.institution(), CLIENT, loaded("a", number)).await.unwrap_err();
-    assert_eq!(refused.code(), Code::AlreadyExists, "{refused:?}");
-    assert_eq!(money.count("notice").await, 0);
-    money.create(position("b", &[&[10_000]])).await;
-}
-
-/// Receipt and notice at the same moment: one of both sees the other, so nobody is asked to pay again.
-#[tokio::test]
-async fn a_number_that_is_paid_while_it_is_loaded_never_stays_payable() {
-    let money = Money::start().await;
-    let another = money.another();
-    for round in 0..20 {
-        let number = format!("3129900000000{round:05}");
-        let receipt = money.receipt(&format!("receipt-{round}"), &number, 10_000);
-        let (outcomes, created) = join(
-            money.pay(vec![receipt]),
-            another.create(money.institution(), CLIENT, loaded(&format!("ref-{round}"), &number)),
-        )
-        .await;
-        match created {
-            Ok(_) => assert_eq!(money.verify(&number).await.unwrap_err(), Refusal::Paid),
-            Err(refused) => assert_eq!((refused.code(), outcomes), (Code::AlreadyExists, vec![ApplyOutcome::Case])),
-        }
-    }
 }

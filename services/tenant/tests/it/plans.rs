@@ -6,7 +6,10 @@ use fiorino_proto::{
     positions::v1::{CreatePositionsRequest, NewTransfer, create_outcome::Outcome, positions_server::Positions as _},
     receipts::v1::ApplyOutcome,
 };
-use fiorino_tenant::notices::{ACTIVATE_STATEMENT, DISPLAY_STATEMENT, VERIFY_STATEMENT};
+use fiorino_tenant::{
+    notices::{ACTIVATE_STATEMENT, DISPLAY_STATEMENT, VERIFY_STATEMENT},
+    receipts::LOADED_STATEMENT,
+};
 use fiorino_test_support::eventually;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -320,4 +323,29 @@ async fn paying_is_a_heap_only_update() {
     .unwrap();
     // fillfactor 85 leaves room for one row in six; all hundred change at once here, which is the worst case.
     assert!(hot * 10 >= updated, "{hot} of {updated} updates were heap-only");
+}
+
+/// Whoever loads numbers of another system looks by key for receipts that came before them.
+#[tokio::test]
+async fn loading_reads_receipts_by_number() {
+    let money = Money::start().await;
+    let number = numbers(&money.create(position("one", &[&[10_000]])).await).remove(0);
+    money.pay(vec![money.receipt("r", &number, 10_000)]).await;
+    let many = "insert into receipt (institution_id, receipt_id, version, nav, issuer, iuv, amount_cents, outcome, paid_at, received_at,
+            applied_at, applied_by, content)
+        select institution_id, receipt_id || n, version, '398' || lpad(n::text, 15, '0'), issuer, iuv, amount_cents, outcome, paid_at,
+            received_at, applied_at, applied_by, content
+        from receipt, generate_series(1, 100000) n; analyze receipt";
+    sqlx::raw_sql(many).execute(money.pool()).await.unwrap();
+    let mut connection = PgConnection::connect(&money.database.url).await.unwrap();
+    let id = money.institution_id().await;
+    let mut asked: Vec<_> = (1..1_000).map(|n| format!("'3120{n:014}'")).collect();
+    asked.push(format!("'{number}'"));
+    let arguments = format!("array_fill({id}, array[1000]), array[{}]", asked.join(", "));
+    for mode in ["force_generic_plan", "force_custom_plan"] {
+        let plan = plan(&mut connection, mode, "int4[], text[]", LOADED_STATEMENT, &arguments).await;
+        let nodes = nodes(&plan);
+        assert!(nodes.iter().any(|(.., name)| name == "receipt_nav"), "{mode}: {plan:#}");
+        assert_eq!(plan["Actual Rows"], 1, "{mode}: {plan:#}");
+    }
 }

@@ -41,10 +41,12 @@ async fn the_runtime_role_cannot_delete_what_outlives_everything() {
         "delete from fence_lease",
         "delete from fence_allowance",
         "update fence_allowance set lease_uid = ''",
+        "delete from foreign_number",
         "delete from case_event",
         "update case_event set note = ''",
         // What was said once stays said.
         "update client_reference set position_id = gen_random_uuid()",
+        "update foreign_number set nav = ''",
         "update activation set amount_cents = 0",
         "update position_change set position_id = gen_random_uuid()",
         "update receipt_key set content_hash = ''",

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use fiorino_domain::position::{InstalmentEvent, InstalmentState as State, next};
 use fiorino_proto::{
     positions::v1::{
-        CancelPositionRequest, Position, PublishPositionRequest, UpdateInstalmentRequest,
-        positions_server::Positions as _,
+        CancelInstalmentRequest, CancelPositionRequest, Position, PublishPositionRequest, RestorePositionRequest,
+        UpdateInstalmentRequest, positions_server::Positions as _,
     },
     receipts::v1::ApplyOutcome,
 };
@@ -15,6 +15,7 @@ use proptest::{
     test_runner::{Config, TestCaseResult, TestRunner},
 };
 use tokio::runtime::Runtime;
+use tonic::Status;
 
 use crate::money::{Money, called, count, numbers, position};
 
@@ -25,6 +26,9 @@ const OPTIONS: [usize; 4] = [0, 0, 1, 2];
 enum Step {
     Publish,
     Cancel,
+    CancelOne(usize),
+    Restore,
+    RestoreOne(usize),
     Update(usize),
     Activate(usize),
     /// Receipts in one batch: instalment and name.
@@ -34,6 +38,8 @@ enum Step {
 /// What the database must say.
 struct Model {
     states: [State; 4],
+    /// What each was when it was cancelled last.
+    before: [State; 4],
     /// Receipts that were told before.
     seen: HashSet<String>,
     cases: usize,
@@ -44,6 +50,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         Just(Step::Publish),
         Just(Step::Cancel),
+        (0..4usize).prop_map(Step::CancelOne),
+        Just(Step::Restore),
+        (0..4usize).prop_map(Step::RestoreOne),
         (0..4usize).prop_map(Step::Update),
         (0..4usize).prop_map(Step::Activate),
         receipts.prop_map(Step::Receipts),
@@ -54,16 +63,33 @@ fn step() -> impl Strategy<Value = Step> {
 
 impl Model {
     fn new() -> Self {
-        Self { states: [State::Draft; 4], seen: HashSet::new(), cases: 0 }
+        Self { states: [State::Draft; 4], before: [State::Draft; 4], seen: HashSet::new(), cases: 0 }
     }
 
-    /// A wish towards every instalment; whether it is granted.
-    fn wish(&mut self, event: InstalmentEvent) -> bool {
-        let granted: Vec<_> = self.states.iter().map(|state| next(*state, event)).collect();
-        for (state, granted) in self.states.iter_mut().zip(&granted) {
-            *state = granted.as_ref().map_or(*state, |transition| transition.state);
+    /// A wish towards these instalments; whether it is granted.
+    fn wish(&mut self, places: impl IntoIterator<Item = usize>, wish: impl Fn(State) -> InstalmentEvent) -> bool {
+        let mut granted = false;
+        for place in places {
+            let state = self.states[place];
+            let Ok(transition) = next(state, wish(self.before[place])) else { continue };
+            granted = true;
+            if transition.state == State::Cancelled && state != State::Cancelled {
+                self.before[place] = state;
+            }
+            self.states[place] = transition.state;
         }
-        granted.iter().any(Result::is_ok)
+        granted
+    }
+
+    fn cancel(&mut self, places: impl IntoIterator<Item = usize>) -> bool {
+        self.wish(places, |_| InstalmentEvent::Cancel)
+    }
+
+    fn restore(&mut self, places: impl IntoIterator<Item = usize>) -> bool {
+        self.wish(places, |before| match before {
+            State::Payable => InstalmentEvent::Restore,
+            _ => InstalmentEvent::RestoreDraft,
+        })
     }
 
     fn receipt(&mut self, instalment: usize, name: &str) -> ApplyOutcome {
@@ -107,13 +133,27 @@ impl<'a> Pair<'a> {
                 let (institution, position_id) = self.named();
                 let request = PublishPositionRequest { institution, position_id };
                 let done = self.money.replica.positions.publish_position(called("maria", request)).await;
-                prop_assert_eq!(done.is_ok(), self.model.wish(InstalmentEvent::Publish), "{:?}", done);
+                prop_assert_eq!(done.is_ok(), self.model.wish(0..4, |_| InstalmentEvent::Publish), "{:?}", done);
             }
             Step::Cancel => {
                 let (institution, position_id) = self.named();
                 let request = CancelPositionRequest { institution, position_id, force: false };
                 let done = self.money.replica.positions.cancel_position(called("maria", request)).await;
-                prop_assert_eq!(done.is_ok(), self.model.wish(InstalmentEvent::Cancel), "{:?}", done);
+                prop_assert_eq!(done.is_ok(), self.model.cancel(0..4), "{:?}", done);
+            }
+            Step::CancelOne(place) => {
+                let (institution, notice_number) = (self.named().0, self.numbers[*place].clone());
+                let request = CancelInstalmentRequest { institution, notice_number, force: false };
+                let done = self.money.replica.positions.cancel_instalment(called("maria", request)).await;
+                prop_assert_eq!(done.is_ok(), self.model.cancel([*place]), "{:?}", done);
+            }
+            Step::Restore => {
+                let done = self.restore("").await;
+                prop_assert_eq!(done.is_ok(), self.model.restore(0..4), "{:?}", done);
+            }
+            Step::RestoreOne(place) => {
+                let done = self.restore(&self.numbers[*place]).await;
+                prop_assert_eq!(done.is_ok(), self.model.restore([*place]), "{:?}", done);
             }
             Step::Update(place) => return self.update(*place).await,
             Step::Activate(place) => {
@@ -124,6 +164,13 @@ impl<'a> Pair<'a> {
             Step::Receipts(receipts) => return self.receipts(receipts).await,
         }
         Ok(())
+    }
+
+    async fn restore(&self, notice_number: &str) -> Result<(), Status> {
+        let (institution, position_id) = self.named();
+        let request =
+            RestorePositionRequest { institution, position_id, notice_number: notice_number.to_owned(), force: false };
+        self.money.replica.positions.restore_position(called("maria", request)).await.map(drop)
     }
 
     async fn update(&self, place: usize) -> TestCaseResult {

@@ -44,7 +44,11 @@ pub(super) async fn run(world: &mut World, run: &Run<'_>, report: &mut Report) -
     Ok(())
 }
 
-fn url(world: &World, service: &str) -> Result<String> {
+/// The database of a service.
+///
+/// # Errors
+/// When it has none.
+pub(super) fn url(world: &World, service: &str) -> Result<String> {
     world.addresses().database_urls.get(service).cloned().with_context(|| format!("{service} has no database"))
 }
 
@@ -75,7 +79,10 @@ async fn watch(url: String, lasting: Duration) -> Result<String> {
 }
 
 /// How long it takes until nothing waits.
-async fn drained(url: &str) -> Result<Duration> {
+///
+/// # Errors
+/// When receipts still wait after five minutes.
+pub(super) async fn drained(url: &str) -> Result<Duration> {
     let clock = Clock::system();
     let start = clock.monotonic();
     let mut connection = PgConnection::connect(url).await?;

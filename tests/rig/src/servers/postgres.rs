@@ -18,6 +18,10 @@ pub(super) const ARCHIVE: &str = "archive";
 /// The user whom Debian's package makes.
 const SYSTEM_USER: &str = "postgres";
 
+/// What the lock table of a server with PostgreSQL's own settings holds, 64 for each of 100 connections: who takes a lock for each row fills
+/// it here as in production, however many connections there are.
+const LOCKS: u32 = 6_400;
+
 /// A running cluster.
 #[derive(Debug)]
 pub struct Postgres {
@@ -152,13 +156,22 @@ fn unprivileged_user() -> Result<Option<(u32, u32)>> {
     user.map(Some).with_context(|| format!("there is no user {SYSTEM_USER}: PostgreSQL does not run as root"))
 }
 
+/// Connections: tests run many processes at the same time.
+const fn connections(mode: Mode) -> u32 {
+    match mode {
+        Mode::Fast | Mode::Durable | Mode::Archived => 400,
+        Mode::Stock => 100,
+    }
+}
+
 fn settings(port: u16, mode: Mode, dir: &Path) -> Vec<String> {
     let archive = format!("archive_command=cp %p {}/%f", dir.join(ARCHIVE).display());
     let mut settings = vec![
         format!("port={port}"),
         "listen_addresses=127.0.0.1".to_owned(),
         "unix_socket_directories=".to_owned(),
-        "max_connections=400".to_owned(),
+        format!("max_connections={}", connections(mode)),
+        format!("max_locks_per_transaction={}", LOCKS / connections(mode)),
         "shared_buffers=128MB".to_owned(),
         "max_wal_senders=0".to_owned(),
         "jit=off".to_owned(),
@@ -166,7 +179,7 @@ fn settings(port: u16, mode: Mode, dir: &Path) -> Vec<String> {
     ];
     let of_mode: &[&str] = match mode {
         // As somebody runs it who writes much: a checkpoint every 15 minutes, not every gigabyte.
-        Mode::Durable => &[
+        Mode::Durable | Mode::Stock => &[
             "checkpoint_timeout=15min",
             "max_wal_size=8GB",
             "min_wal_size=4GB",
