@@ -33,7 +33,7 @@ use crate::{
         lease::{self, Election, Held, Term},
         queue::{InstitutionRef, Queue},
     },
-    tenant::{self, Tenant},
+    tenant::{self, Tenant, pass::Passes},
 };
 
 /// Longest wait for the first lists: without definitions or without permission there is nothing to do.
@@ -179,13 +179,14 @@ impl Operator {
         let waiting = ReceiverStream::new(self.queue.open());
         let ended = token.child_token();
         let _ends = ended.clone().drop_guard();
-        tokio::spawn(tenant::watch::run(
-            tenant,
-            caches.clone(),
-            self.queue.clone(),
-            Arc::clone(&tenant_is_there),
-            ended.clone(),
-        ));
+        let passes = context.passes.clone();
+        let news = tenant::watch::News {
+            passes: passes.clone(),
+            memory: Arc::clone(&self.memory),
+            all: Arc::clone(&tenant_is_there),
+        };
+        tokio::spawn(tenant::watch::run(tenant.clone(), caches.clone(), self.queue.clone(), news, ended.clone()));
+        tokio::spawn(tenant::pass::run(tenant, passes.clone(), ended.clone()));
         tokio::spawn(absent::run(Arc::clone(&context), sight, tenant_is_there, ended.clone()));
         tokio::spawn(everything(caches.clone(), self.queue.clone()));
         tokio::spawn(unused::run(Arc::clone(&context), Arc::clone(&self.changed), ended.clone()));
@@ -201,7 +202,7 @@ impl Operator {
             Box::pin(queue),
             config,
         );
-        let all = reconciles.for_each(|outcome| self.reconciled(outcome, caches));
+        let all = reconciles.for_each(|outcome| self.reconciled(outcome, caches, &passes));
         let overdue = async {
             token.cancelled().await;
             tokio::time::sleep(DRAIN).await;
@@ -218,12 +219,14 @@ impl Operator {
         &self,
         outcome: Result<T, controller::Error<E, Infallible>>,
         caches: &Caches,
+        passes: &Passes,
     ) {
         match outcome {
             Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
             Err(controller::Error::ObjectNotFound(object)) => {
                 let gone = ObjectRef::new(&object.name).within(object.namespace.as_deref().unwrap_or_default());
                 self.queue.begun(&gone);
+                passes.gone(&gone);
                 // Made anew just now it was not asked for again, for it waited.
                 if caches.institutions.get(&gone).is_some() {
                     self.queue.push(gone).await;
@@ -268,6 +271,7 @@ impl Operator {
             queue: self.queue.clone(),
             resync: Duration::from_secs(*resync_seconds),
             clock: self.clock.clone(),
+            passes: Passes::default(),
         }
     }
 

@@ -13,11 +13,11 @@ use fiorino_kit::{
 };
 use fiorino_proto::config::v1::{
     AccountRegistration, AccountSpec, AcquireFenceRequest, AcquireFenceResponse, ApplyBundleRequest,
-    ApplyBundleResponse, ApplyResult, BrokerSpec, DistributionState, GetInstitutionRequest, GetInstitutionResponse,
-    InstitutionSpec, InstitutionStatus, ListInstitutionsRequest, ListInstitutionsResponse, MarkUnmanagedRequest,
-    MarkUnmanagedResponse, ResolveAddresseeRequest, ResolveAddresseeResponse, Resource, ResourceKind, ResourceOutcome,
-    ServiceDistribution, ServiceSpec, ServiceState, StationRegistration, StationSpec, WatchChangesRequest,
-    WatchChangesResponse,
+    ApplyBundleResponse, ApplyResult, BrokerSpec, CompleteRequest, CompleteResponse, DistributionState,
+    GetInstitutionRequest, GetInstitutionResponse, InstitutionSpec, InstitutionStatus, ListInstitutionsRequest,
+    ListInstitutionsResponse, MarkUnmanagedRequest, MarkUnmanagedResponse, ResolveAddresseeRequest,
+    ResolveAddresseeResponse, Resource, ResourceKind, ResourceOutcome, ServiceDistribution, ServiceSpec, ServiceState,
+    StationRegistration, StationSpec, WatchChangesRequest, WatchChangesResponse,
     config_apply_server::{ConfigApply, ConfigApplyServer},
     config_read_server::{ConfigRead, ConfigReadServer},
 };
@@ -33,6 +33,7 @@ use tonic::{Request, Response, Status};
 const ALLOW: &[Allow] = &[
     Allow { method: "/fiorino.config.v1.ConfigApply/AcquireFence", callers: &["operator"] },
     Allow { method: "/fiorino.config.v1.ConfigApply/ApplyBundle", callers: &["operator"] },
+    Allow { method: "/fiorino.config.v1.ConfigApply/Complete", callers: &["operator"] },
     Allow { method: "/fiorino.config.v1.ConfigApply/MarkUnmanaged", callers: &["operator"] },
     Allow { method: "/fiorino.config.v1.ConfigApply/WatchChanges", callers: &["operator"] },
     Allow { method: "/fiorino.config.v1.ConfigRead/GetInstitution", callers: &["operator"] },
@@ -44,6 +45,7 @@ const ALLOW: &[Allow] = &[
 pub(crate) enum Call {
     Acquire,
     Apply,
+    Complete,
     Get,
     List,
     Unmanaged,
@@ -78,6 +80,8 @@ pub(crate) struct World {
     pub(crate) holders: BTreeMap<String, String>,
     /// pagoPA shows stations and accounts.
     pub(crate) registered: bool,
+    /// What its store is called; empty = as an older tenant, which says nothing of it.
+    pub(crate) store_id: String,
     /// It takes calls and answers none.
     pub(crate) hangs: bool,
     /// What broke the contract.
@@ -112,6 +116,7 @@ impl FakeTenant {
             holders: BTreeMap::new(),
             distribution: DistributionState::Acknowledged,
             registered: true,
+            store_id: String::new(),
             hangs: false,
             violations: Vec::new(),
             lease: (String::new(), -1),
@@ -139,7 +144,11 @@ impl FakeTenant {
     pub(crate) fn change(&self, change: impl FnOnce(&mut World)) {
         change(&mut self.world());
         // Nobody may be watching at the moment: the next stream begins with `all`.
-        self.changes.send(WatchChangesResponse { all: true, uids: Vec::new() }).unwrap_or_default();
+        self.changes.send(self.all()).unwrap_or_default();
+    }
+
+    fn all(&self) -> WatchChangesResponse {
+        WatchChangesResponse { all: true, uids: Vec::new(), store_id: self.world().store_id.clone() }
     }
 
     /// A later holder of the Lease was here.
@@ -304,6 +313,16 @@ impl ConfigApply for FakeTenant {
         Ok(Response::new(MarkUnmanagedResponse {}))
     }
 
+    async fn complete(&self, request: Request<CompleteRequest>) -> Result<Response<CompleteResponse>, Status> {
+        let request = request.into_inner();
+        self.check_fence(request.fence)?;
+        if request.store_id != self.world().store_id {
+            return Err(Status::failed_precondition("another store"));
+        }
+        self.world().calls.push(Call::Complete);
+        Ok(Response::new(CompleteResponse {}))
+    }
+
     type WatchChangesStream = std::pin::Pin<Box<dyn Stream<Item = Result<WatchChangesResponse, Status>> + Send>>;
 
     async fn watch_changes(
@@ -312,7 +331,7 @@ impl ConfigApply for FakeTenant {
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
         let later = BroadcastStream::new(self.changes.subscribe());
         let later = later.map(|change| change.map_err(|error| Status::data_loss(error.to_string())));
-        let first = stream::iter([Ok(WatchChangesResponse { all: true, uids: Vec::new() })]);
+        let first = stream::iter([Ok(self.all())]);
         Ok(Response::new(first.chain(later).boxed()))
     }
 }

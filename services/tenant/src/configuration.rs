@@ -31,6 +31,7 @@ mod watermark;
 mod write;
 
 pub use apply::Apply;
+pub(crate) use head::{Head, check_fence};
 pub use node::mark_node_connected;
 pub use read::Read;
 pub use readback::{Readback, removed};

@@ -13,13 +13,13 @@ use crate::{
 
 /// Where the store is.
 #[derive(Debug, Clone, Copy, FromRow)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// Sequences belong to it; another one means another history.
-    pub(super) store_id: Uuid,
+    pub(crate) store_id: Uuid,
     /// Last change of a resource.
-    pub(super) config_seq: i64,
+    pub(crate) config_seq: i64,
     /// Last change of a status, apart from watermarks.
-    pub(super) status_seq: i64,
+    pub(crate) status_seq: i64,
 }
 
 // === impl Head ===
@@ -37,7 +37,7 @@ impl Head {
 
     /// A transaction that holds it. Those of one process wait for their turn, which must outlive the transaction, before they take a
     /// connection.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         context: &Context,
     ) -> sqlx::Result<(MutexGuard<'_, ()>, Transaction<'static, Postgres>, Self)> {
         let turn = context.changing.lock().await;
@@ -88,7 +88,7 @@ pub(super) async fn acquire_fence(conn: &mut PgConnection, request: &AcquireFenc
 }
 
 /// Refuses every fence but the platform's latest. The head is held.
-pub(super) async fn check_fence(conn: &mut PgConnection, platform: &str, fence: i64) -> Result<()> {
+pub(crate) async fn check_fence(conn: &mut PgConnection, platform: &str, fence: i64) -> Result<()> {
     let latest: Option<i64> =
         sqlx::query_scalar("select fence from fence where platform = $1").bind(platform).fetch_optional(conn).await?;
     match latest {
