@@ -37,6 +37,9 @@ impl News {
         if change.all && self.passes.begin(&change.store_id, all) {
             self.memory.forget_answers();
         }
+        if change.all {
+            self.all.notify_one();
+        }
     }
 }
 

@@ -125,7 +125,6 @@ impl Rule {
             Self::DateTime => "date_time",
             Self::Boolean => "boolean",
             Self::Base64 => "base64",
-            Self::NotZero => "not_zero",
             Self::SingleBody => "single_body",
             Self::Year => "year",
             Self::Sum => "sum",

@@ -336,7 +336,7 @@ impl<'a> Planner<'a, '_> {
 
 /// A lower generation, unless the annotation takes it once.
 fn is_stale(item: &Item, row: &Row) -> bool {
-    item.resource.generation < row.generation && !(item.resource.adopt && !row.adopted)
+    item.resource.generation < row.generation && (!item.resource.adopt || row.adopted)
 }
 
 /// The same object made anew, or an annotated one beside it, takes the identity of the row; another object does not.
