@@ -19,6 +19,7 @@ const PROTOS: &[&str] = &[
     "fiorino/payments/v1/payments.proto",
     "fiorino/positions/v1/positions.proto",
     "fiorino/receipts/v1/receipts.proto",
+    "fiorino/restore/v1/restore.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -33,7 +33,7 @@ use crate::{
         lease::{self, Election, Held, Term},
         queue::{InstitutionRef, Queue},
     },
-    tenant::{self, Tenant},
+    tenant::{self, Tenant, pass::Passes},
 };
 
 /// Longest wait for the first lists: without definitions or without permission there is nothing to do.
@@ -176,7 +176,10 @@ impl Operator {
         let waiting = ReceiverStream::new(self.queue.open());
         let ended = token.child_token();
         let _ends = ended.clone().drop_guard();
-        tokio::spawn(tenant::watch::run(tenant, caches.clone(), self.queue.clone(), ended.clone()));
+        let passes = context.passes.clone();
+        let news = tenant::watch::News { passes: passes.clone(), memory: Arc::clone(&self.memory) };
+        tokio::spawn(tenant::watch::run(tenant.clone(), caches.clone(), self.queue.clone(), news, ended.clone()));
+        tokio::spawn(tenant::pass::run(tenant, passes.clone(), ended.clone()));
         tokio::spawn(everything(caches.clone(), self.queue.clone()));
         tokio::spawn(unused::run(Arc::clone(&context), Arc::clone(&self.changed), ended.clone()));
 
@@ -191,7 +194,7 @@ impl Operator {
             Box::pin(queue),
             config,
         );
-        let all = reconciles.for_each(|outcome| self.reconciled(outcome, caches));
+        let all = reconciles.for_each(|outcome| self.reconciled(outcome, caches, &passes));
         let overdue = async {
             token.cancelled().await;
             tokio::time::sleep(DRAIN).await;
@@ -208,12 +211,14 @@ impl Operator {
         &self,
         outcome: Result<T, controller::Error<E, Infallible>>,
         caches: &Caches,
+        passes: &Passes,
     ) {
         match outcome {
             Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
             Err(controller::Error::ObjectNotFound(object)) => {
                 let gone = ObjectRef::new(&object.name).within(object.namespace.as_deref().unwrap_or_default());
                 self.queue.begun(&gone);
+                passes.gone(&gone);
                 // Made anew just now it was not asked for again, for it waited.
                 if caches.institutions.get(&gone).is_some() {
                     self.queue.push(gone).await;
@@ -257,6 +262,7 @@ impl Operator {
             queue: self.queue.clone(),
             resync: Duration::from_secs(*resync_seconds),
             clock: self.clock.clone(),
+            passes: Passes::default(),
         }
     }
 

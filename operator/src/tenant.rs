@@ -2,20 +2,21 @@
 
 mod fence;
 mod outage;
+pub mod pass;
 pub mod watch;
 
 use std::time::Duration;
 
 use fiorino_kit::{clock::Clock, rpc::Channel};
 use fiorino_proto::config::v1::{
-    ApplyBundleRequest, ApplyBundleResponse, GetInstitutionRequest, InstitutionStatus, MarkUnmanagedRequest,
-    WatchChangesRequest, WatchChangesResponse, config_apply_client::ConfigApplyClient,
+    ApplyBundleRequest, ApplyBundleResponse, CompleteRequest, GetInstitutionRequest, InstitutionStatus,
+    MarkUnmanagedRequest, WatchChangesRequest, WatchChangesResponse, config_apply_client::ConfigApplyClient,
     config_read_client::ConfigReadClient,
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
 pub use self::fence::News;
-use self::{fence::Fence, outage::Outage};
+use self::{fence::Fence, outage::Outage, pass::Whole};
 use crate::{config::Environment, institution::bundle::Bundle, metrics::Metrics, runtime::lease::Held};
 
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
@@ -152,6 +153,21 @@ impl Tenant {
                 let call = client.mark_unmanaged(deadline(message, WRITE_TIMEOUT));
                 self.timed("MarkUnmanaged", call).await
             }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Every institution was looked at since this store began.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn complete(&self, whole: &Whole) -> Result<()> {
+        self.fenced(|fence| {
+            let Whole { store_id, held_back } = whole.clone();
+            let message = CompleteRequest { fence, platform: self.platform.clone(), store_id, held_back };
+            let mut client = self.apply.clone();
+            async move { self.timed("Complete", client.complete(deadline(message, WRITE_TIMEOUT))).await }
         })
         .await?;
         Ok(())

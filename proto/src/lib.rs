@@ -60,5 +60,13 @@ pub mod payments {
     }
 }
 
+/// What outlives tenant's database, and how it is used after a restore.
+pub mod restore {
+    /// `fiorino.restore.v1`
+    pub mod v1 {
+        tonic::include_proto!("fiorino.restore.v1");
+    }
+}
+
 /// The file descriptors of everything above, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fiorino.bin"));

@@ -105,6 +105,11 @@ impl Memory {
         lock(&self.institutions).insert(uid.to_owned(), answer);
     }
 
+    /// Tenant's store is another one: what was answered before is asked again.
+    pub fn forget_answers(&self) {
+        lock(&self.institutions).clear();
+    }
+
     /// Notes a status; `version` is that of the object once it was written.
     pub fn wrote(&self, uid: &str, status: Value, version: &str) {
         if let Ok(version) = version.parse() {

@@ -32,7 +32,7 @@ use crate::{
         cache::Guarded,
         queue::{InstitutionRef, Queue},
     },
-    tenant,
+    tenant::{self, pass::Passes},
 };
 
 /// While replicas have not acknowledged, tenant tells when they have; behind that stands this.
@@ -74,6 +74,8 @@ pub struct Context {
     pub resync: Duration,
     /// Time.
     pub clock: Clock,
+    /// Whether everything was looked at since tenant's store began.
+    pub passes: Passes,
 }
 
 /// So many institutions at once: who waits for tenant takes nothing from who is only looked at and told what is wrong.
@@ -92,11 +94,17 @@ pub struct Slots {
 pub async fn reconcile(object: Arc<Guarded<CreditorInstitution>>, ctx: Arc<Context>) -> Result<Action, Error> {
     let reference = ObjectRef::from_obj(&*object);
     ctx.queue.begun(&reference);
+    let store = ctx.passes.store();
+    let looked_at = |held_back| ctx.passes.looked_at(&reference, store.as_deref(), held_back);
     let institution = match &object.0 {
         Ok(institution) => institution,
-        Err(broken) => return Ok(ctx.tell_unreadable(broken).await),
+        Err(broken) => {
+            looked_at(true);
+            return Ok(ctx.tell_unreadable(broken).await);
+        }
     };
     if !ctx.dereferencer.is_ours(institution) {
+        looked_at(false);
         return Ok(Action::await_change());
     }
     let started = ctx.clock.monotonic();
@@ -104,6 +112,12 @@ pub async fn reconcile(object: Arc<Guarded<CreditorInstitution>>, ctx: Arc<Conte
     let label = outcome.as_ref().map_or(Outcome::Failed, |(outcome, _)| *outcome);
     ctx.metrics.reconciled(label, ctx.clock.monotonic().saturating_sub(started));
     let (outcome, wait) = outcome?;
+    match outcome {
+        Outcome::Done => looked_at(false),
+        Outcome::Invalid | Outcome::Stalled => looked_at(true),
+        // The next look counts.
+        Outcome::Superseded | Outcome::Failed => {}
+    }
     let uid = institution.uid().unwrap_or_default();
     if outcome == Outcome::Stalled {
         return Ok(Action::requeue(ctx.pause(&uid, institution.metadata.generation.unwrap_or_default())));

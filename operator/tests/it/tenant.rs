@@ -12,11 +12,11 @@ use fiorino_kit::{
 };
 use fiorino_proto::config::v1::{
     AccountRegistration, AccountSpec, AcquireFenceRequest, AcquireFenceResponse, ApplyBundleRequest,
-    ApplyBundleResponse, ApplyResult, BrokerSpec, DistributionState, GetInstitutionRequest, GetInstitutionResponse,
-    InstitutionSpec, InstitutionStatus, ListInstitutionsRequest, ListInstitutionsResponse, MarkUnmanagedRequest,
-    MarkUnmanagedResponse, ResolveAddresseeRequest, ResolveAddresseeResponse, Resource, ResourceKind, ResourceOutcome,
-    ServiceDistribution, ServiceSpec, ServiceState, StationRegistration, StationSpec, WatchChangesRequest,
-    WatchChangesResponse,
+    ApplyBundleResponse, ApplyResult, BrokerSpec, CompleteRequest, CompleteResponse, DistributionState,
+    GetInstitutionRequest, GetInstitutionResponse, InstitutionSpec, InstitutionStatus, ListInstitutionsRequest,
+    ListInstitutionsResponse, MarkUnmanagedRequest, MarkUnmanagedResponse, ResolveAddresseeRequest,
+    ResolveAddresseeResponse, Resource, ResourceKind, ResourceOutcome, ServiceDistribution, ServiceSpec, ServiceState,
+    StationRegistration, StationSpec, WatchChangesRequest, WatchChangesResponse,
     config_apply_server::{ConfigApply, ConfigApplyServer},
     config_read_server::{ConfigRead, ConfigReadServer},
 };
@@ -32,6 +32,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 const ALLOW: &[Allow] = &[
     Allow { method: "/fiorino.config.v1.ConfigApply/AcquireFence", callers: &["operator"] },
     Allow { method: "/fiorino.config.v1.ConfigApply/ApplyBundle", callers: &["operator"] },
+    Allow { method: "/fiorino.config.v1.ConfigApply/Complete", callers: &["operator"] },
     Allow { method: "/fiorino.config.v1.ConfigApply/MarkUnmanaged", callers: &["operator"] },
     Allow { method: "/fiorino.config.v1.ConfigApply/WatchChanges", callers: &["operator"] },
     Allow { method: "/fiorino.config.v1.ConfigRead/GetInstitution", callers: &["operator"] },
@@ -42,6 +43,7 @@ const ALLOW: &[Allow] = &[
 pub(crate) enum Call {
     Acquire,
     Apply,
+    Complete,
     Get,
     Unmanaged,
 }
@@ -69,6 +71,8 @@ pub(crate) struct World {
     pub(crate) distribution: DistributionState,
     /// pagoPA shows stations and accounts.
     pub(crate) registered: bool,
+    /// What its store is called; empty = as an older tenant, which says nothing of it.
+    pub(crate) store_id: String,
     /// It takes calls and answers none.
     pub(crate) hangs: bool,
     /// Another cluster's lease followed this one.
@@ -106,6 +110,7 @@ impl FakeTenant {
             verdicts: BTreeMap::new(),
             distribution: DistributionState::Acknowledged,
             registered: true,
+            store_id: String::new(),
             hangs: false,
             superseded: false,
             allowed_at: String::new(),
@@ -135,7 +140,11 @@ impl FakeTenant {
     pub(crate) fn change(&self, change: impl FnOnce(&mut World)) {
         change(&mut self.world());
         // Nobody may be watching at the moment: the next stream begins with `all`.
-        self.changes.send(WatchChangesResponse { all: true, uids: Vec::new() }).unwrap_or_default();
+        self.changes.send(self.all()).unwrap_or_default();
+    }
+
+    fn all(&self) -> WatchChangesResponse {
+        WatchChangesResponse { all: true, uids: Vec::new(), store_id: self.world().store_id.clone() }
     }
 
     /// A later holder of the Lease was here.
@@ -291,6 +300,16 @@ impl ConfigApply for FakeTenant {
         Ok(Response::new(MarkUnmanagedResponse {}))
     }
 
+    async fn complete(&self, request: Request<CompleteRequest>) -> Result<Response<CompleteResponse>, Status> {
+        let request = request.into_inner();
+        self.check_fence(request.fence)?;
+        if request.store_id != self.world().store_id {
+            return Err(Status::failed_precondition("another store"));
+        }
+        self.world().calls.push(Call::Complete);
+        Ok(Response::new(CompleteResponse {}))
+    }
+
     type WatchChangesStream = std::pin::Pin<Box<dyn Stream<Item = Result<WatchChangesResponse, Status>> + Send>>;
 
     async fn watch_changes(
@@ -299,7 +318,7 @@ impl ConfigApply for FakeTenant {
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
         let later = BroadcastStream::new(self.changes.subscribe());
         let later = later.map(|change| change.map_err(|error| Status::data_loss(error.to_string())));
-        let first = stream::iter([Ok(WatchChangesResponse { all: true, uids: Vec::new() })]);
+        let first = stream::iter([Ok(self.all())]);
         Ok(Response::new(first.chain(later).boxed()))
     }
 }

@@ -81,6 +81,8 @@ kinds! {
     MessagesExpired = "messages_expired",
     /// A topic between our own parts was deleted and made anew: what the old one still held is to be sent again.
     TopicReplaced = "topic_replaced",
+    /// The node-connectors' database went back in time: raw messages of receipts that were applied meanwhile are gone.
+    InboxRestored = "inbox_restored",
 }
 
 public_text!(CaseKind, Error);

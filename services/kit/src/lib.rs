@@ -24,6 +24,7 @@ pub mod admin;
 pub mod backoff;
 pub mod batch;
 pub mod clock;
+pub mod copies;
 pub mod crypto;
 pub mod error;
 pub mod fault;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use opentelemetry::{KeyValue, global, metrics::AsyncInstrument};
 use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, Transaction, error::DatabaseError, migrate::Migrator,
@@ -53,6 +54,19 @@ pub fn connect(options: &DatabaseOptions, class: &'static str, max: u32) -> sqlx
 /// # Errors
 /// Only when the URL cannot be parsed.
 pub fn connect_class(options: &DatabaseOptions, class: Class) -> sqlx::Result<PgPool> {
+    connect_guarded(options, class, |_| Box::pin(std::future::ready(Ok(()))))
+}
+
+/// The same, whose new connections are looked at before they are used: those that `guard` refuses are closed, and whoever waits for one is
+/// told in time that the database is away.
+///
+/// # Errors
+/// Only when the URL cannot be parsed.
+pub fn connect_guarded(
+    options: &DatabaseOptions,
+    class: Class,
+    guard: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<()>> + Send + Sync + 'static,
+) -> sqlx::Result<PgPool> {
     let connection = options
         .database_url
         .connect_options()?
@@ -69,6 +83,7 @@ pub fn connect_class(options: &DatabaseOptions, class: Class) -> sqlx::Result<Pg
         .test_before_acquire(false)
         .max_lifetime(CONNECTION_LIFETIME)
         .idle_timeout(CONNECTION_IDLE)
+        .after_connect(move |connection, _| guard(connection))
         .after_release(|connection, _| Box::pin(answers(connection)))
         .connect_lazy_with(connection);
     observe(&pool, class);

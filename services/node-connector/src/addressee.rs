@@ -40,6 +40,8 @@ pub(crate) enum Verdict {
     },
     /// Never ours.
     NeverOurs(Stranger),
+    /// Unknown here, and tenant does not know yet: its database went back in time.
+    NotYetKnown,
     /// Unknown here, and tenant could not be asked.
     Away,
 }
@@ -84,7 +86,9 @@ impl Resolver {
     pub(crate) async fn ask_for_receipt(&self, address: &Address, budget: Duration) -> Verdict {
         match self.answers.get(address, self.clock.monotonic()) {
             Some(verdict @ Verdict::Ours { .. }) => verdict,
-            Some(Verdict::NeverOurs(_) | Verdict::Away) | None => self.ask_tenant(address, budget).await,
+            Some(Verdict::NeverOurs(_) | Verdict::NotYetKnown | Verdict::Away) | None => {
+                self.ask_tenant(address, budget).await
+            }
         }
     }
 
@@ -108,7 +112,7 @@ impl Resolver {
             }
         };
         self.metrics.addressee(verdict.name());
-        if verdict != Verdict::Away {
+        if !matches!(verdict, Verdict::Away | Verdict::NotYetKnown) {
             self.answers.put(address.clone(), verdict, now);
         }
         verdict
@@ -123,6 +127,7 @@ const fn verdict(addressee: Addressee) -> Verdict {
         Addressee::BrokerNeverOurs => Verdict::NeverOurs(Stranger::Broker),
         Addressee::StationNeverOurs => Verdict::NeverOurs(Stranger::Station),
         Addressee::InstitutionNeverOurs => Verdict::NeverOurs(Stranger::Institution),
+        Addressee::NotYetKnown => Verdict::NotYetKnown,
         Addressee::Unspecified => Verdict::Away,
     }
 }
@@ -135,6 +140,7 @@ impl Verdict {
             Self::Ours { associated: true } => "ours",
             Self::Ours { associated: false } => "not_associated",
             Self::NeverOurs(_) => "never_ours",
+            Self::NotYetKnown => "not_yet_known",
             Self::Away => "away",
         }
     }

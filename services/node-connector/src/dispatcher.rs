@@ -343,6 +343,8 @@ impl Dispatcher {
             Verdict::NeverOurs(stranger) => {
                 self.inbox.refuse(&row.key(), row.version, Refused::stranger(stranger).code, false).await?;
             }
+            // Others may be known by now.
+            Verdict::NotYetKnown => {}
             Verdict::Away => return Ok(false),
         }
         Ok(true)

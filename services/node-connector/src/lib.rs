@@ -24,6 +24,7 @@ pub mod projection;
 mod receipts;
 mod refused;
 pub mod service;
+mod witness;
 
 pub use backoffice::Intervals;
 pub use config::{NodeOptions, Options};

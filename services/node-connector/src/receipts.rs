@@ -255,7 +255,7 @@ impl Receipts {
         match self.ask(address, deadline).await {
             Verdict::Ours { .. } => self.accept_again(new, deadline).await,
             Verdict::NeverOurs(stranger) => Decision::Refused(Refused::stranger(stranger)),
-            Verdict::Away => Decision::Later(UNKNOWN),
+            Verdict::NotYetKnown | Verdict::Away => Decision::Later(UNKNOWN),
         }
     }
 
@@ -278,7 +278,7 @@ impl Receipts {
                     Err(NotWritten(reason)) => Decision::Later(reason),
                 }
             }
-            Verdict::Away => Decision::Later(UNKNOWN),
+            Verdict::NotYetKnown | Verdict::Away => Decision::Later(UNKNOWN),
         }
     }
 

@@ -6,6 +6,7 @@ use fiorino_config_client::{Client, Handle};
 use fiorino_kit::{
     admin::Readiness,
     clock::Clock,
+    copies,
     http::Terms,
     lease::LeaseSet,
     process, rpc,
@@ -30,10 +31,11 @@ use crate::{
     notices::Notices,
     projection::Projection,
     receipts::{Handover, Receipts, inbox::Inbox},
+    witness::Witness,
 };
 
 /// Features of resources that this version understands: which number an account has is asked of tenant, whatever its spec says.
-const CAPABILITIES: &[&str] = &["attestation"];
+const CAPABILITIES: &[&str] = &["attestation", "postal-account"];
 
 /// How long the start waits for the database: without it verify and get are answered all the same.
 const SCHEMA_PATIENCE: Duration = Duration::from_secs(5);
@@ -59,6 +61,7 @@ pub struct Service {
     whole: Handle<Projection>,
     dispatcher: Dispatcher,
     poller: Poller,
+    witness: Witness,
     leases: [LeaseSet; 2],
     /// The schema could not be brought up to date yet.
     late_schema: Option<Options>,
@@ -164,6 +167,7 @@ impl Service {
             metrics.clone(),
         );
         let key = &options.unseal_key;
+        let witness = Witness::new(tenant.clone(), pools.config.clone(), options.replica.clone());
         let poller = Poller::new(whole.clone(), tenant, key, leases[1].clone(), clock, tuning.readback, metrics)
             .map_err(|error| Error::Backoffice(error.into()))?;
         readiness.set("listener", true);
@@ -175,6 +179,7 @@ impl Service {
             whole,
             dispatcher,
             poller,
+            witness,
             leases,
             late_schema,
             readiness,
@@ -194,8 +199,20 @@ impl Service {
     pub async fn run(self, token: CancellationToken) -> Result<(), Error> {
         let (token, broken) = (token.child_token(), CancellationToken::new());
         let essential = |name, work| essential(name, work, [token.clone(), broken.clone()]);
-        let Self { pools, listeners, front, config, whole, dispatcher, poller, leases, late_schema, readiness, .. } =
-            self;
+        let Self {
+            pools,
+            listeners,
+            front,
+            config,
+            whole,
+            dispatcher,
+            poller,
+            witness,
+            leases,
+            late_schema,
+            readiness,
+            ..
+        } = self;
         let (work, background) = (CancellationToken::new(), CancellationToken::new());
         let (calls, working, behind) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
         for listener in listeners {
@@ -204,6 +221,8 @@ impl Service {
         working.spawn(essential("dispatcher", tokio::spawn(dispatcher.run(work.clone()))));
         working.spawn(essential("registry poller", tokio::spawn(poller.run(work.clone()))));
         behind.spawn(essential("configuration", tokio::spawn(config.run(background.clone()))));
+        behind.spawn(essential("witness", tokio::spawn(witness.run(background.clone()))));
+        behind.spawn(copies::watch(pools.config.clone(), background.clone()));
         for lease in leases {
             let until = background.clone();
             behind.spawn(essential("leases", tokio::spawn(async move { lease.run(until).await })));

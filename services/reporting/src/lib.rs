@@ -17,6 +17,7 @@ mod configuration;
 mod consumer;
 mod error;
 pub mod fuzz;
+mod numbers;
 mod page;
 mod parked;
 mod payment;

@@ -4,7 +4,8 @@ use fiorino_config_client::Handle;
 use fiorino_domain::institution::InstitutionCode;
 use fiorino_kit::rpc::Allow;
 use fiorino_proto::payments::v1::{
-    GetPaymentRequest, GetPaymentResponse, ListPaymentsRequest, ListPaymentsResponse, payments_server,
+    GetPaymentRequest, GetPaymentResponse, ListNumbersRequest, ListNumbersResponse, ListPaymentsRequest,
+    ListPaymentsResponse, PaidNumber, payments_server,
 };
 use sqlx::PgPool;
 use tonic::{Request, Response, Status};
@@ -13,12 +14,16 @@ use tracing::Instrument as _;
 use crate::{
     configuration::Institutions,
     error::{Error, Result},
+    numbers,
     page::{self, List},
     payment::KEY_MAX,
     store,
 };
 
 const DEV: &[&str] = &["dev"];
+
+/// Numbers in one page.
+const NUMBERS: i64 = 1_000;
 
 /// Methods of reporting and their callers (ARCHITECTURE.md 6.2). What is not listed is refused.
 pub static ALLOWED: &[Allow] = &[
@@ -30,6 +35,7 @@ pub static ALLOWED: &[Allow] = &[
     Allow { method: "/fiorino.cases.v1.Cases/ResolveCases", callers: DEV },
     Allow { method: "/fiorino.payments.v1.ParkedMessages/RetryParked", callers: DEV },
     Allow { method: "/fiorino.payments.v1.Payments/GetPayment", callers: DEV },
+    Allow { method: "/fiorino.payments.v1.Payments/ListNumbers", callers: &["restore"] },
     Allow { method: "/fiorino.payments.v1.Payments/ListPayments", callers: DEV },
 ];
 
@@ -83,6 +89,25 @@ impl Payments {
         Ok(ListPaymentsResponse { payments, next_page_token })
     }
 
+    async fn numbers(&self, request: &ListNumbersRequest) -> Result<ListNumbersResponse> {
+        let (institution, receipt_id) = match request.page_token.as_str() {
+            "" => ("", ""),
+            token => token
+                .split_once('/')
+                .ok_or_else(|| Error::invalid("page_token", "not the next_page_token of a call"))?,
+        };
+        let after = (key("page_token", institution)?, key("page_token", receipt_id)?);
+        let reading = numbers::numbers(&self.pool, after, NUMBERS);
+        let page = reading.instrument(fiorino_kit::store::span("list paid numbers")).await?;
+        let full = i64::try_from(page.len()) == Ok(NUMBERS);
+        let last = page.last().filter(|_| full);
+        let next_page_token = last.map(|paid| format!("{}/{}", paid.institution, paid.receipt_id)).unwrap_or_default();
+        let numbers = page.into_iter();
+        let numbers =
+            numbers.map(|paid| PaidNumber { issuer: paid.issuer, notice_number: paid.notice_number }).collect();
+        Ok(ListNumbersResponse { numbers, next_page_token })
+    }
+
     /// Without a whole configuration nobody can say.
     fn never_heard_of(&self, institution: &InstitutionCode) -> bool {
         self.institutions.is_whole() && !self.institutions.current().contains(institution)
@@ -93,6 +118,13 @@ impl Payments {
 impl payments_server::Payments for Payments {
     async fn get_payment(&self, request: Request<GetPaymentRequest>) -> Result<Response<GetPaymentResponse>, Status> {
         Ok(self.get(request.into_inner()).await.map(Response::new)?)
+    }
+
+    async fn list_numbers(
+        &self,
+        request: Request<ListNumbersRequest>,
+    ) -> Result<Response<ListNumbersResponse>, Status> {
+        Ok(self.numbers(request.get_ref()).await.map(Response::new)?)
     }
 
     async fn list_payments(

@@ -30,6 +30,9 @@ pub struct Options {
         value_name = "NAMES"
     )]
     pub expected_services: Vec<String>,
+    /// Longest wait, after a start, for a node-connector that compares its numbers with the database's, in milliseconds
+    #[arg(long, env = "FIORINO_WITNESS_WAIT_MS", default_value_t = 10_000, value_name = "MILLISECONDS")]
+    pub witness_wait_ms: u64,
     /// Database of the service
     #[command(flatten)]
     pub database: DatabaseOptions,

@@ -32,7 +32,9 @@ mod watermark;
 mod write;
 
 pub use apply::Apply;
+pub(crate) use fence::check as check_fence;
 pub use fence::{Allowed, allow_lease};
+pub(crate) use head::Head;
 pub use node::{mark_node_connected, mark_status_changed};
 pub use read::Read;
 pub use readback::Readback;

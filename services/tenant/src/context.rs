@@ -10,7 +10,10 @@ use fiorino_kit::{
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 
-use crate::config::{Environment, Options};
+use crate::{
+    config::{Environment, Options},
+    restore,
+};
 
 /// Shared handles; cheap to clone.
 #[derive(Debug, Clone)]
@@ -86,13 +89,13 @@ impl Pools {
         // Few: a crowd of visitors is answered later, or not at all. Both attempts of the portal fit into its 2 s.
         let display = Class { name: "display", max: options.database_pool_max.min(4), ..verify };
         Ok(Self {
-            verify: store::connect_class(options, verify)?,
+            verify: store::connect_guarded(options, verify, |connection| Box::pin(restore::guard(connection)))?,
             receipts: store::connect(options, "receipts", options.database_pool_max)?,
             batch: store::connect(options, "batch", options.database_pool_max)?,
             config: store::connect(options, "config", options.database_pool_max)?,
             stream: store::connect(options, "stream", options.database_pool_max + LISTENER_CONNECTIONS)?,
             relay: store::connect(options, "relay", RELAY_CONNECTIONS)?,
-            display: store::connect_class(options, display)?,
+            display: store::connect_guarded(options, display, |connection| Box::pin(restore::guard(connection)))?,
         })
     }
 

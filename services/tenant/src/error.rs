@@ -53,6 +53,11 @@ pub enum Error {
     /// The work broke off and may or may not have been done: `UNAVAILABLE`, as every call is idempotent.
     #[error("the work broke off, try it again: a repetition is safe")]
     Interrupted,
+    /// The database may be a restored one, and gives out no number: `UNAVAILABLE`, until a person has ended it.
+    #[error(
+        "no notice number is issued: the database may be a restored one; try again when `fiorino-tenant restore-check` has ended"
+    )]
+    Restored,
     /// The database failed: `UNAVAILABLE` when trying again can help, else `INTERNAL`.
     #[error("failed to use the database")]
     Store {
@@ -98,7 +103,7 @@ impl Error {
             Self::Precondition(_) => Code::FailedPrecondition,
             Self::Superseded(_) => Code::Aborted,
             Self::Overloaded | Self::Backlog { .. } => Code::ResourceExhausted,
-            Self::Interrupted => Code::Unavailable,
+            Self::Interrupted | Self::Restored => Code::Unavailable,
             Self::Store { source } if store::transient(source) => Code::Unavailable,
             Self::Store { .. } => Code::Internal,
         }
@@ -115,9 +120,12 @@ impl Error {
             Self::Invalid(violations) | Self::Precondition(violations) => violations.clone(),
             Self::AlreadyExists(violation) => vec![violation.clone()],
             Self::NotFound { field, message } => vec![Violation::new(*field, message.clone())],
-            Self::Superseded(_) | Self::Overloaded | Self::Backlog { .. } | Self::Interrupted | Self::Store { .. } => {
-                Vec::new()
-            }
+            Self::Superseded(_)
+            | Self::Overloaded
+            | Self::Backlog { .. }
+            | Self::Interrupted
+            | Self::Restored
+            | Self::Store { .. } => Vec::new(),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod nav;
 pub mod notices;
 pub mod positions;
 pub mod receipts;
+pub mod restore;
 mod rpc;
 pub mod service;
 

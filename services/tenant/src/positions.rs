@@ -1,10 +1,13 @@
 //! Debt positions over gRPC: created in natural batches, read, changed as long as nobody pays.
 
+mod accounts;
 mod change;
 mod create;
+mod division;
 mod draft;
 pub(crate) mod facts;
 pub mod fuzz;
+pub(crate) mod given;
 mod opening;
 mod plan;
 mod read;
@@ -33,7 +36,7 @@ use self::{
     create::{Created, Creator, Item},
     draft::Draft,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, restore::Witness};
 
 /// Positions of one `CreatePositions`.
 const POSITIONS_MAX: usize = 1_000;
@@ -65,7 +68,12 @@ pub struct Positions {
 impl Positions {
     /// The service on a pool of its own class of work; `environment` as in the rows. Must be made inside a runtime.
     pub fn new(pool: PgPool, environment: String, clock: Clock) -> Self {
-        let creator = Arc::new(Creator::new(pool.clone(), environment.clone(), clock.clone()));
+        Self::witnessed(pool, environment, clock, None)
+    }
+
+    /// The same, whose numbers wait for a witness.
+    pub fn witnessed(pool: PgPool, environment: String, clock: Clock, witness: Option<Witness>) -> Self {
+        let creator = Arc::new(Creator::new(pool.clone(), environment.clone(), clock.clone(), witness));
         let of_lanes = Arc::clone(&creator);
         let singles = Batcher::failing_together(LANES, LANE_MAX, QUEUE, Error::is_away, move |items: Vec<Item>| {
             let creator = Arc::clone(&of_lanes);
@@ -140,7 +148,10 @@ impl Positions {
         let now = self.clock.now();
         let mut tx = store::begin(&self.pool).await?;
         let owner = facts::owner(&mut tx, &self.environment, institution).await?;
-        let id = change::run(&mut tx, &Wish { owner: &owner, actor, now, force }, change).await?;
+        let id = {
+            let wish = Wish { owner: &owner, environment: &self.environment, actor, now, force };
+            change::run(&mut tx, &wish, change).await?
+        };
         let position = read::one(&mut tx, &owner, id, now).await?;
         tx.commit().await?;
         Ok(Some(position))

@@ -6,6 +6,7 @@ const OPERATOR: &[&str] = &["operator"];
 const CONNECTOR: &[&str] = &["node-connector"];
 const FRONT_OFFICE: &[&str] = &["front-office"];
 const DEV: &[&str] = &["dev"];
+const RESTORE: &[&str] = &["restore"];
 
 macro_rules! allow {
     ($($method:literal => $callers:expr),* $(,)?) => { &[$(Allow { method: $method, callers: $callers }),*] };
@@ -21,6 +22,7 @@ pub static ALLOWED: &[Allow] = allow! {
     "/fiorino.cases.v1.Cases/ResolveCases" => DEV,
     "/fiorino.config.v1.ConfigApply/AcquireFence" => OPERATOR,
     "/fiorino.config.v1.ConfigApply/ApplyBundle" => OPERATOR,
+    "/fiorino.config.v1.ConfigApply/Complete" => OPERATOR,
     "/fiorino.config.v1.ConfigApply/MarkUnmanaged" => OPERATOR,
     "/fiorino.config.v1.ConfigApply/WatchChanges" => OPERATOR,
     "/fiorino.config.v1.ConfigRead/GetInstitution" => &["operator", "dev"],
@@ -40,4 +42,8 @@ pub static ALLOWED: &[Allow] = allow! {
     "/fiorino.positions.v1.Positions/PublishPosition" => DEV,
     "/fiorino.positions.v1.Positions/UpdateInstalment" => DEV,
     "/fiorino.receipts.v1.Receipts/ApplyReceipts" => CONNECTOR,
+    "/fiorino.restore.v1.Blocks/Follow" => CONNECTOR,
+    "/fiorino.restore.v1.Restore/Finish" => RESTORE,
+    "/fiorino.restore.v1.Restore/GetState" => RESTORE,
+    "/fiorino.restore.v1.Restore/Observe" => RESTORE,
 };

@@ -6,7 +6,7 @@ use fiorino_cases::{Cases, Gauge};
 use fiorino_domain::case::CaseKind;
 use fiorino_kit::{
     backoff::Backoff,
-    kafka,
+    copies, kafka,
     outbox::{self, Relay},
     process,
     rpc::{self, Server},
@@ -23,6 +23,7 @@ use fiorino_proto::{
     payments::v1::payments_again_server::PaymentsAgainServer,
     positions::v1::positions_server::PositionsServer,
     receipts::v1::receipts_server::ReceiptsServer,
+    restore::v1::{blocks_server::BlocksServer, restore_server::RestoreServer},
     topics,
 };
 use tokio::{net::TcpListener, time::MissedTickBehavior};
@@ -37,6 +38,7 @@ use crate::{
     notices::{Display, Notices},
     positions::Positions,
     receipts::{PaymentsAgain, Receipts},
+    restore::{Blocks, Gated, Monitor, Restore, Witness},
     rpc::ALLOWED,
 };
 
@@ -58,6 +60,7 @@ pub struct Service {
     listener: TcpListener,
     relay: Relay,
     wake: Wake,
+    witness: Witness,
 }
 
 /// Why the process cannot start, or broke.
@@ -109,7 +112,13 @@ impl Service {
         let identity = Identity::load(&options.tls)?;
         let context = Context::new(&options, clock.clone())?;
         let producer = kafka::producer(&options.kafka)?;
-        if token.run_until_cancelled(migrate(&options)).await.transpose()?.is_none() {
+        let witness = Witness::new(context.clone(), Duration::from_millis(options.witness_wait_ms));
+        let prepared = async {
+            migrate(&options).await?;
+            settle(&witness).await;
+            Ok::<(), Error>(())
+        };
+        if token.run_until_cancelled(prepared).await.transpose()?.is_none() {
             return Ok(None);
         }
         readiness.set("schema", true);
@@ -119,9 +128,9 @@ impl Service {
         let leases = outbox::leases(context.pools.relay.clone(), holder);
         let relay = Relay::new(context.pools.relay.clone(), producer, "fiorino/tenant", leases);
         let wake = Wake::default();
-        let server = server(&identity, &context, &options, &relay, &wake, token);
+        let server = server(&identity, &context, &options, &relay, &wake, &witness, token);
         readiness.set("listener", true);
-        Ok(Some(Self { options, context, server, listener, relay, wake }))
+        Ok(Some(Self { options, context, server, listener, relay, wake, witness }))
     }
 
     /// Where gRPC is served.
@@ -137,14 +146,16 @@ impl Service {
     /// # Errors
     /// When the server breaks.
     pub async fn run(self, token: CancellationToken) -> Result<(), Error> {
-        let Self { options, context, server, listener, relay, wake } = self;
+        let Self { options, context, server, listener, relay, wake, witness } = self;
         // What the calls leave behind is relayed until they have ended.
         let background = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(relay.run(background.clone()));
+        tasks.spawn(Monitor::new(witness).run(background.clone()));
         tasks.spawn(wake.listen(context.pools.stream.clone(), background.clone()));
         let (pool, clock) = (context.pools.batch.clone(), context.clock.clone());
         tasks.spawn(Gauge::new("fiorino.tenant", CaseKind::ALL, pool, clock).run(background.clone()));
+        tasks.spawn(copies::watch(context.pools.config.clone(), background.clone()));
         tasks.spawn(topics(options, background.clone()));
         tasks.close();
         let served = server.serve(listener, token).await;
@@ -161,13 +172,15 @@ fn server(
     options: &Options,
     relay: &Relay,
     wake: &Wake,
+    witness: &Witness,
     token: &CancellationToken,
 ) -> Server {
     let Context { environment, clock, pools, .. } = context;
     let environment = environment.as_str().to_owned();
     let notices = Notices::new(pools.verify.clone(), environment.clone(), clock.clone());
     let display = Display::new(pools.display.clone(), environment.clone(), clock.clone());
-    let positions = Positions::new(pools.batch.clone(), environment.clone(), clock.clone());
+    let positions =
+        Positions::witnessed(pools.batch.clone(), environment.clone(), clock.clone(), Some(witness.clone()));
     let again = PaymentsAgain::new(pools.batch.clone(), environment.clone(), relay.waker());
     let receipts = Receipts::new(pools.receipts.clone(), environment, clock.clone(), relay.waker());
     let cases = Cases::new(pools.batch.clone(), clock.clone());
@@ -175,16 +188,20 @@ fn server(
     let read = Read::new(context.clone(), options.expected_services.clone());
     let stream = Stream::new(context.clone(), wake.clone(), token.clone());
     let readback = Readback::new(context.clone(), wake.clone());
+    let blocks = Blocks::new(witness.clone(), token.clone());
+    let restore = Restore::new(witness.clone());
     Server::new(identity, ALLOWED)
         .reflection(fiorino_proto::DESCRIPTORS)
         .add(ConfigApplyServer::new(apply).max_decoding_message_size(MESSAGE_MAX))
         .add(ConfigReadServer::new(read).max_encoding_message_size(MESSAGE_MAX))
         .add(ConfigStreamServer::new(stream).max_decoding_message_size(MESSAGE_MAX))
         .add(ConfigReadbackServer::new(readback).max_decoding_message_size(MESSAGE_MAX))
-        .add(NoticesServer::new(notices).max_decoding_message_size(MESSAGE_MAX))
-        .add(DisplayServer::new(display).max_decoding_message_size(MESSAGE_MAX))
+        .add(NoticesServer::new(Gated::new(notices, witness.clone())).max_decoding_message_size(MESSAGE_MAX))
+        .add(DisplayServer::new(Gated::new(display, witness.clone())).max_decoding_message_size(MESSAGE_MAX))
         .add(PositionsServer::new(positions).max_decoding_message_size(MESSAGE_MAX))
         .add(ReceiptsServer::new(receipts).max_decoding_message_size(MESSAGE_MAX))
+        .add(BlocksServer::new(blocks).max_decoding_message_size(MESSAGE_MAX))
+        .add(RestoreServer::new(restore).max_decoding_message_size(MESSAGE_MAX))
         .add(PaymentsAgainServer::new(again))
         .add(CasesServer::new(cases))
 }
@@ -201,6 +218,18 @@ async fn migrate(options: &Options) -> Result<(), Error> {
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Compares the store with the server that it lies on, before anybody may use it.
+async fn settle(witness: &Witness) {
+    let mut retry = Backoff::BACKGROUND.retry();
+    while let Err(error) = witness.settle().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "failed to look where the database lies, trying again"
+        );
+        retry.wait().await;
     }
 }
 

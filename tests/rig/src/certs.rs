@@ -9,8 +9,9 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-/// Who has a certificate of the mesh; the name is its first DNS SAN. `dev` is the person at the keyboard.
-pub const MESH: [&str; 6] = ["operator", "tenant", "node-connector", "reporting", "front-office", "dev"];
+/// Who has a certificate of the mesh; the name is its first DNS SAN. `dev` is the person at the keyboard, `restore`
+/// one who ends a restore.
+pub const MESH: [&str; 7] = ["operator", "tenant", "node-connector", "reporting", "front-office", "restore", "dev"];
 
 /// An authority that signs leaves.
 pub struct Authority {

@@ -1,11 +1,13 @@
 //! Private servers on loopback, which end with their owner: for `xtask`, and for tests that stop, crash or fill them.
 
+mod backup;
 mod kafka;
 mod postgres;
 mod volume;
 
 use std::time::Duration;
 
+pub use backup::BaseBackup;
 pub use kafka::{Kafka, Listener};
 pub use postgres::Postgres;
 pub use volume::Volume;
@@ -20,4 +22,6 @@ pub enum Mode {
     Fast,
     /// As in production.
     Durable,
+    /// Its write-ahead log is archived, so that it can be brought back to any moment.
+    Archived,
 }

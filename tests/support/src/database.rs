@@ -44,6 +44,30 @@ impl TestDatabase {
         Ok(Self { url: with_database(server_url, &name), pool, name, server })
     }
 
+    /// Another database as this one is now: what a backup would hold. Whoever is connected to this one is disconnected.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn copy(&self) -> Result<Self> {
+        let name = format!("t_{}", uuid::Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect_with(&self.server).await.context("failed to reach PostgreSQL")?;
+        execute(&mut connection, format!("alter database \"{}\" with allow_connections false", self.name)).await?;
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+            .bind(&self.name)
+            .execute(&mut connection)
+            .await?;
+        let copied = execute(&mut connection, format!("create database \"{name}\" template \"{}\"", self.name)).await;
+        execute(&mut connection, format!("alter database \"{}\" with allow_connections true", self.name)).await?;
+        copied?;
+        connection.close().await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_lazy_with(self.server.clone().database(&name));
+        let (server, _) = self.url.rsplit_once(&self.name).context("the database's URL names it")?;
+        Ok(Self { url: format!("{server}{name}"), pool, name, server: self.server.clone() })
+    }
+
     /// The database's name on the server.
     pub fn name(&self) -> &str {
         &self.name

@@ -24,8 +24,8 @@ pub(crate) struct Urls {
 
 /// Makes databases and roles.
 pub(crate) async fn create(options: &Options) -> Result<BTreeMap<String, Urls>> {
-    let mut statements = String::new();
     for service in SERVICES_WITH_DATABASE {
+        let mut statements = String::new();
         let (name, group) = (name(options, service), format!("fiorino_{}_runtime", service.replace('-', "_")));
         // The group is shared by every world of a server, and several may make it at the same time.
         write!(
@@ -36,23 +36,33 @@ pub(crate) async fn create(options: &Options) -> Result<BTreeMap<String, Urls>> 
              create role \"{name}\" login in role {group};
              create database \"{name}\" owner \"{name}_owner\";\n"
         )?;
+        psql(options, service, &statements)
+            .await
+            .with_context(|| format!("failed to make the database of {service}"))?;
     }
-    psql(options, &statements).await.context("failed to make the services' databases")?;
     SERVICES_WITH_DATABASE.iter().map(|&service| Ok((service.to_owned(), urls(options, service)?))).collect()
 }
 
 /// Removes them.
 pub(crate) async fn remove(options: &Options) -> Result<()> {
-    let mut statements = String::new();
-    for name in SERVICES_WITH_DATABASE.map(|service| name(options, service)) {
+    for service in SERVICES_WITH_DATABASE {
+        let (mut statements, name) = (String::new(), name(options, service));
         write!(
             statements,
             "drop database if exists \"{name}\" with (force);
              drop role if exists \"{name}\";
              drop role if exists \"{name}_owner\";\n"
         )?;
+        psql(options, service, &statements)
+            .await
+            .with_context(|| format!("failed to remove the database of {service}"))?;
     }
-    psql(options, &statements).await.context("failed to remove the services' databases")
+    Ok(())
+}
+
+/// The server of a service's database, as superuser.
+fn server<'a>(options: &'a Options, service: &str) -> &'a str {
+    options.database_servers.get(service).unwrap_or(&options.database_url)
 }
 
 fn name(options: &Options, service: &str) -> String {
@@ -60,7 +70,7 @@ fn name(options: &Options, service: &str) -> String {
 }
 
 fn urls(options: &Options, service: &str) -> Result<Urls> {
-    let (scheme, rest) = options.database_url.split_once("://").context("the database URL has no scheme")?;
+    let (scheme, rest) = server(options, service).split_once("://").context("the database URL has no scheme")?;
     let (authority, _) = rest.split_once('/').context("the database URL names no database")?;
     let (user, host) = authority.rsplit_once('@').context("the database URL names no user")?;
     let name = name(options, service);
@@ -68,8 +78,8 @@ fn urls(options: &Options, service: &str) -> Result<Urls> {
     Ok(Urls { runtime: url(&name), owner: url(&format!("{name}_owner")), superuser: url(user) })
 }
 
-async fn psql(options: &Options, statements: &str) -> Result<()> {
-    let dbname = format!("--dbname={}", options.database_url);
+async fn psql(options: &Options, service: &str, statements: &str) -> Result<()> {
+    let dbname = format!("--dbname={}", server(options, service));
     let args = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", &dbname];
     run(&options.postgres_bin.join("psql"), &args, statements).await.map(drop)
 }

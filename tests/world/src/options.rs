@@ -15,6 +15,8 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// PostgreSQL, as superuser, any database.
     pub database_url: String,
+    /// Servers of their own, as superuser, by service; the others' databases are on the one above.
+    pub database_servers: BTreeMap<String, String>,
     /// `host:port` of Kafka.
     pub kafka_brokers: String,
     /// The same for services that reach it in another way, by name of the service.
@@ -74,6 +76,7 @@ impl Options {
             bin_dir,
             run_dir,
             database_url,
+            database_servers: BTreeMap::new(),
             kafka_brokers,
             kafka_ways: BTreeMap::new(),
             kubeconfig,

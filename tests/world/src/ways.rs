@@ -35,7 +35,8 @@ impl Ways {
             ways.add(from, "tenant", local(ports.tenant)).await?;
         }
         for from in connectors.iter().map(String::as_str).chain(["tenant", "reporting", "front-office"]) {
-            let (proxy, _) = Proxy::before_url(&options.database_url).await?;
+            let server = options.database_servers.get(from).unwrap_or(&options.database_url);
+            let (proxy, _) = Proxy::before_url(server).await?;
             ways.proxies.insert(way(from, "database"), proxy);
         }
         for from in connectors.iter().map(String::as_str).chain(["tenant", "reporting", "front-office", "operator"]) {

@@ -20,3 +20,4 @@ mod renewal;
 mod rig;
 mod storage;
 mod telemetry;
+mod witness;

@@ -10,7 +10,7 @@ use fiorino_proto::{
     },
     config::v1::{InstitutionSpec, Resource, ResourceKind},
     payments::v1::{
-        GetPaymentRequest, ListPaymentsRequest, PaymentRecorded, RetryParkedRequest,
+        GetPaymentRequest, ListNumbersRequest, ListPaymentsRequest, PaymentRecorded, RetryParkedRequest,
         parked_messages_client::ParkedMessagesClient,
     },
 };
@@ -96,6 +96,30 @@ async fn who_follows_sees_a_later_version_of_what_was_read() {
     service.stop().await;
 }
 
+/// More than a page of two institutions: each number comes once, whatever it is sorted by.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_a_restore_reads_the_numbers_of_all() {
+    let world = World::new().await;
+    let other = fiscal_code();
+    record(&world, numbered(&world.institution, 1..1_200)).await;
+    record(&world, numbered(&other, 1..3)).await;
+    let service = world.start("reporting-0").await;
+    let mut client = world.client(&service, "restore");
+    let (mut read, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let page = client.list_numbers(ListNumbersRequest { page_token }).await.unwrap().into_inner();
+        read.extend(page.numbers.into_iter().map(|paid| (paid.issuer, paid.notice_number)));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(read.len(), 1_201);
+    let issued = payment(&world.institution, "r001");
+    assert!(read.contains(&(issued.issuer, issued.notice_number)));
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_can_be_of_one_notice() {
     let world = World::new().await;
@@ -178,6 +202,7 @@ async fn call_everything(world: &World, service: &Running, name: &str) -> Vec<(&
     let code = |outcome: Result<(), Status>| outcome.map_or_else(|status| status.code(), |()| Code::Ok);
     let got = client.get_payment(get(&world.institution, "r1")).await.map(drop);
     let listed = client.list_payments(list(&world.institution)).await.map(drop);
+    let numbers = client.list_numbers(ListNumbersRequest::default()).await.map(drop);
     let called = vec![
         ("/fiorino.cases.v1.Cases/AssignCase", code(cases.assign_case(AssignCaseRequest::default()).await.map(drop))),
         ("/fiorino.cases.v1.Cases/GetCase", code(cases.get_case(GetCaseRequest::default()).await.map(drop))),
@@ -197,6 +222,7 @@ async fn call_everything(world: &World, service: &Running, name: &str) -> Vec<(&
         ),
         ("/fiorino.payments.v1.Payments/GetPayment", code(got)),
         ("/fiorino.payments.v1.Payments/ListPayments", code(listed)),
+        ("/fiorino.payments.v1.Payments/ListNumbers", code(numbers)),
     ];
     assert_eq!(called.len(), ALLOWED.len());
     called

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use fiorino_domain::case::CaseKind;
 use fiorino_kit::{fault, rpc, store};
 use fiorino_proto::config::v1::{
-    AcquireFenceRequest, AcquireFenceResponse, ApplyBundleRequest, ApplyBundleResponse, ApplyResult,
-    MarkUnmanagedRequest, MarkUnmanagedResponse, ResourceKind, WatchChangesRequest, WatchChangesResponse,
-    config_apply_server::ConfigApply,
+    AcquireFenceRequest, AcquireFenceResponse, ApplyBundleRequest, ApplyBundleResponse, ApplyResult, CompleteRequest,
+    CompleteResponse, MarkUnmanagedRequest, MarkUnmanagedResponse, ResourceKind, WatchChangesRequest,
+    WatchChangesResponse, config_apply_server::ConfigApply,
 };
 use sqlx::PgConnection;
 use tokio_stream::Stream;
@@ -30,6 +30,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     key::key,
+    restore,
 };
 
 /// Applies bundles.
@@ -268,6 +269,15 @@ impl ConfigApply for Apply {
     ) -> Result<Response<MarkUnmanagedResponse>, Status> {
         self.mark_unmanaged(request.get_ref(), &rpc::actor(&request)).await?;
         Ok(Response::new(MarkUnmanagedResponse {}))
+    }
+
+    async fn complete(&self, request: Request<CompleteRequest>) -> Result<Response<CompleteResponse>, Status> {
+        let actor = rpc::actor(&request);
+        let CompleteRequest { fence, platform, store_id, held_back } = request.into_inner();
+        self.check_platform(&platform)?;
+        restore::complete(&self.context, fence, &platform, &store_id, held_back).await?;
+        tracing::info!(actor, held_back, "the operator has looked at every manifest");
+        Ok(Response::new(CompleteResponse {}))
     }
 
     type WatchChangesStream = Pin<Box<dyn Stream<Item = Result<WatchChangesResponse, Status>> + Send>>;

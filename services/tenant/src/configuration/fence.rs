@@ -59,7 +59,7 @@ pub(super) async fn acquire(conn: &mut PgConnection, request: &AcquireFenceReque
 }
 
 /// Refuses every fence but the platform's latest. The head is held.
-pub(super) async fn check(conn: &mut PgConnection, platform: &str, fence: i64) -> Result<()> {
+pub(crate) async fn check(conn: &mut PgConnection, platform: &str, fence: i64) -> Result<()> {
     let latest: Option<i64> =
         sqlx::query_scalar("select fence from fence where platform = $1").bind(platform).fetch_optional(conn).await?;
     match latest {

@@ -9,13 +9,13 @@ use crate::context::Context;
 
 /// Where the store is.
 #[derive(Debug, Clone, Copy, FromRow)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// Sequences belong to it; another one means another history.
-    pub(super) store_id: Uuid,
+    pub(crate) store_id: Uuid,
     /// Last change of a resource.
-    pub(super) config_seq: i64,
+    pub(crate) config_seq: i64,
     /// Last change of a status, apart from watermarks.
-    pub(super) status_seq: i64,
+    pub(crate) status_seq: i64,
 }
 
 // === impl Head ===
@@ -33,7 +33,7 @@ impl Head {
 
     /// A transaction that holds it. Those of one process wait for their turn, which must outlive the transaction, before they take a
     /// connection.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         context: &Context,
     ) -> sqlx::Result<(MutexGuard<'_, ()>, Transaction<'static, Postgres>, Self)> {
         let turn = context.changing.lock().await;

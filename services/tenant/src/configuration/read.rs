@@ -36,6 +36,8 @@ struct Facts {
     /// Of the institution, if that is ours.
     phase: Option<i16>,
     associated: bool,
+    /// What is not known may have been before the database went back in time.
+    restored: bool,
 }
 
 // === impl Facts ===
@@ -44,6 +46,11 @@ impl Facts {
     /// The first that was never ours; removed, suspended or closed ones still are.
     fn addressee(&self, broker: &str) -> Addressee {
         match self {
+            Self { restored: true, broker: known, station_broker, phase, .. }
+                if !known || station_broker.is_none() || phase.is_none() =>
+            {
+                Addressee::NotYetKnown
+            }
             Self { broker: false, .. } => Addressee::BrokerNeverOurs,
             Self { station_broker: None, .. } => Addressee::StationNeverOurs,
             Self { phase: None, .. } => Addressee::InstitutionNeverOurs,
@@ -115,7 +122,9 @@ impl Read {
             "select exists (select from broker where fiscal_code = $1) as broker,
                  (select broker_fiscal_code from station where station_id = $2) as station_broker,
                  i.phase,
-                 exists (select from association where institution_id = i.institution_id and station_id = $2) as associated
+                 exists (select from association where institution_id = i.institution_id and station_id = $2) as associated,
+                 exists (select from store_origin where id = (select max(id) from store_origin)
+                     and suspicion is not null and checked_at is null) as restored
              from (values (1)) as one
              left join institution i on i.environment = $3 and i.fiscal_code = $4",
         )

@@ -33,6 +33,7 @@ use super::{spec::is_name, wake::Wake, watermark::Registration};
 use crate::{
     context::Context,
     error::{Error, Result},
+    restore,
 };
 
 /// How long a stream waits for its Hello.
@@ -77,6 +78,9 @@ impl Stream {
         if hello.service != caller {
             return Err(Status::permission_denied(format!("{caller} may not speak for {:?}", hello.service)));
         }
+        let Hello { service, replica, store_id, known_seq, .. } = &hello;
+        let holder = format!("{service} {replica}");
+        restore::compare_copy(&self.context, &holder, store_id, *known_seq).await.map_err(Error::from)?;
         let pool = self.context.pools.stream.clone();
         let registration = {
             let mut conn = pool.acquire().await.map_err(Error::from)?;

@@ -8,6 +8,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use uuid::Uuid;
 
 use super::{
     distribution::{Difference, Distribution},
@@ -28,6 +29,7 @@ const UIDS_MAX: usize = 1_000;
 struct Seen {
     status_seq: i64,
     distribution: Distribution,
+    store_id: Uuid,
 }
 
 /// Where a watch reads.
@@ -60,6 +62,15 @@ pub(super) fn changes(
     ReceiverStream::new(receiver)
 }
 
+// === impl Seen ===
+
+impl Seen {
+    /// Everything is to be looked at.
+    fn all(&self) -> WatchChangesResponse {
+        WatchChangesResponse { all: true, uids: Vec::new(), store_id: self.store_id.to_string() }
+    }
+}
+
 // === impl Source ===
 
 impl Source {
@@ -68,7 +79,7 @@ impl Source {
         let mut news = wake.subscribe();
         // Seen before `all` is sent: what changes in between is told twice rather than never.
         let mut seen = self.look().await?;
-        let mut message = Some(WatchChangesResponse { all: true, uids: vec![] });
+        let mut message = Some(seen.all());
         loop {
             if let Some(message) = message.take()
                 && sender.send(Ok(message)).await.is_err()
@@ -79,8 +90,11 @@ impl Source {
             drop(timeout(POLL, news.changed()).await);
             let now = self.look().await?;
             let difference = now.distribution.since(&seen.distribution);
-            if now.status_seq != seen.status_seq || !difference.is_none() {
-                message = self.changed(seen.status_seq, &difference).await?;
+            if now.store_id != seen.store_id {
+                // Restored: who watches looks at everything, and says when he has.
+                message = Some(now.all());
+            } else if now.status_seq != seen.status_seq || !difference.is_none() {
+                message = self.changed(&seen, &difference).await?;
             }
             seen = now;
         }
@@ -88,22 +102,21 @@ impl Source {
 
     async fn look(&self) -> Result<Seen> {
         let mut conn = self.pool.acquire().await?;
-        let status_seq = Head::read(&mut conn).await?.status_seq;
+        let Head { store_id, status_seq, .. } = Head::read(&mut conn).await?;
         let live = Watermark::live(&mut conn).await?;
-        Ok(Seen { status_seq, distribution: Distribution::new(&self.expected, &live) })
+        Ok(Seen { status_seq, distribution: Distribution::new(&self.expected, &live), store_id })
     }
 
-    async fn changed(&self, status_seq: i64, difference: &Difference) -> Result<Option<WatchChangesResponse>> {
-        let all = WatchChangesResponse { all: true, uids: vec![] };
+    async fn changed(&self, seen: &Seen, difference: &Difference) -> Result<Option<WatchChangesResponse>> {
         if difference.all {
-            return Ok(Some(all));
+            return Ok(Some(seen.all()));
         }
         let mut conn = self.pool.acquire().await?;
-        let uids = uids(&mut conn, status_seq, difference).await.map_err(Error::from)?;
+        let uids = uids(&mut conn, seen.status_seq, difference).await.map_err(Error::from)?;
         Ok(match uids.len() {
             0 => None,
-            1..=UIDS_MAX => Some(WatchChangesResponse { all: false, uids }),
-            _ => Some(all),
+            1..=UIDS_MAX => Some(WatchChangesResponse { all: false, uids, store_id: String::new() }),
+            _ => Some(seen.all()),
         })
     }
 }

@@ -13,12 +13,13 @@ use std::{
     sync::Arc,
 };
 
-use fiorino_domain::{institution::InstitutionCode, notice::NoticeNumber};
+use fiorino_domain::{date::LegalDate, institution::InstitutionCode, notice::NoticeNumber};
 use fiorino_kit::clock::Clock;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
+    accounts::{self, Accounts},
     draft::Draft,
     facts::{self, Cache, Facts},
     plan::{self, Asked, Planned},
@@ -28,6 +29,7 @@ use super::{
 use crate::{
     Error, Result, Violation,
     nav::{self, Issuer, Point},
+    restore::Witness,
 };
 
 /// Rounds of one batch. Only somebody who is faster, or a number that another system used, costs a further one.
@@ -94,8 +96,8 @@ struct Plan {
 // === impl Creator ===
 
 impl Creator {
-    pub(super) fn new(pool: PgPool, environment: String, clock: Clock) -> Self {
-        Self { issuer: Issuer::new(pool.clone()), facts: Cache::default(), pool, environment, clock }
+    pub(super) fn new(pool: PgPool, environment: String, clock: Clock, witness: Option<Witness>) -> Self {
+        Self { issuer: Issuer::new(pool.clone(), witness), facts: Cache::default(), pool, environment, clock }
     }
 
     /// Creates what can be created; each item has its own outcome, in the order of the items.
@@ -144,6 +146,7 @@ impl Creator {
             })
             .collect();
         let known = references::find(&self.pool, &references.values().collect::<Vec<_>>()).await?;
+        let accounts = self.accounts(open.iter().map(|place| &batch.items[*place])).await?;
         let now = self.clock.now();
         let mut plans = Vec::with_capacity(open.len());
         for (place, item) in open.iter().map(|place| (*place, &batch.items[*place])) {
@@ -155,7 +158,8 @@ impl Creator {
                 batch.outcomes[place] = Some(replay(item, known));
                 continue;
             }
-            let asked = Asked { path: &item.path, client: &item.client, id: Uuid::now_v7(), now };
+            let (path, client, id) = (&*item.path, &*item.client, Uuid::now_v7());
+            let asked = Asked { path, client, id, now, accounts: &accounts };
             match plan::plan(&asked, &item.draft, facts) {
                 Ok(planned) => plans.push(Plan { place, reference: reference.clone(), planned: Box::new(planned) }),
                 Err(error) => batch.refuse(place, error, mode),
@@ -183,6 +187,20 @@ impl Creator {
             facts.extend(read);
         }
         Ok(facts)
+    }
+
+    /// The accounts that transfers of the items name.
+    async fn accounts<'a>(&self, items: impl Iterator<Item = &'a Item>) -> Result<Accounts> {
+        let given = items.flat_map(|item| {
+            let instalments = item.draft.options.iter().flat_map(|option| &option.instalments);
+            accounts::named(item.institution, instalments.flat_map(|instalment| &instalment.transfers))
+        });
+        let names: HashSet<_> = given.collect();
+        if names.is_empty() {
+            return Ok(Accounts::default());
+        }
+        let today = LegalDate::today(self.clock.now());
+        Ok(accounts::find(&mut *self.pool.acquire().await?, &self.environment, &names, today).await?)
     }
 
     /// Refuses positions with a foreign number that somebody has or paid already, in the database or before it in the batch.
@@ -221,6 +239,11 @@ impl Creator {
                     plans.iter_mut().filter(|plan| asks(plan)).for_each(|plan| plan.planned.number(&mut numbers));
                 }
                 Err(nav::Error::Store { source }) => return Err(source.into()),
+                Err(nav::Error::Restored) => {
+                    for plan in plans.extract_if(.., |plan| asks(plan)) {
+                        batch.refuse(plan.place, Error::Restored, mode);
+                    }
+                }
                 Err(error @ (nav::Error::UsedUp { .. } | nav::Error::NoSequence { .. })) => {
                     let message = format!("{error}; give the association another prefix or code");
                     for plan in plans.extract_if(.., |plan| asks(plan)) {
@@ -285,6 +308,7 @@ fn same_refusal(error: &Error, leader: &str, path: &str) -> Error {
         Error::Precondition(violations) => Error::Precondition(violations.iter().map(here).collect()),
         Error::AlreadyExists(violation) => Error::AlreadyExists(here(violation)),
         Error::NotFound { field, message } => Error::NotFound { field, message: message.clone() },
+        Error::Restored => Error::Restored,
         Error::Superseded(_) | Error::Overloaded | Error::Backlog { .. } | Error::Interrupted | Error::Store { .. } => {
             Error::Interrupted
         }

@@ -105,7 +105,11 @@ impl Replica {
         crypto::install_ring();
         let mesh = mesh();
         let arguments = ["fiorino-tenant".to_owned()].into_iter().chain(arguments(&mesh, &database.url, 0));
-        let options = Options::try_parse_from(arguments.chain(flags.iter().map(ToString::to_string))).unwrap();
+        // There is no node-connector to wait for, unless a test brings one.
+        let waits = flags.iter().any(|flag| flag.starts_with("--witness-wait-ms"));
+        let none = (!waits).then(|| "--witness-wait-ms=0".to_owned());
+        let flags = flags.iter().map(ToString::to_string).chain(none);
+        let options = Options::try_parse_from(arguments.chain(flags)).unwrap();
         let token = CancellationToken::new();
         let process = process::Context { token: token.clone(), readiness: Readiness::new(&[]), clock: Clock::system() };
         let service = Service::start(options, &process).await.unwrap().unwrap();

@@ -39,7 +39,10 @@ async fn an_applied_institution_is_told_on_every_replica_of_tenant_and_the_other
     let mut watches = [Watch::open(&tenant.replica).await, Watch::open(&other).await];
     tenant.applied(&second).await;
     for watch in &mut watches {
-        assert_eq!(watch.next().await, WatchChangesResponse { all: false, uids: vec![second.uid()] });
+        assert_eq!(
+            watch.next().await,
+            WatchChangesResponse { uids: vec![second.uid()], ..WatchChangesResponse::default() }
+        );
     }
 }
 
@@ -54,7 +57,8 @@ async fn acknowledgements_refusals_and_the_death_of_a_replica_are_told() {
     stream.acknowledge(1, vec![]).await;
     assert!(watch.next().await.all, "a replica came");
     tenant.applied(&second).await;
-    let told = |manifest: &Manifest| WatchChangesResponse { all: false, uids: vec![manifest.uid()] };
+    let told =
+        |manifest: &Manifest| WatchChangesResponse { uids: vec![manifest.uid()], ..WatchChangesResponse::default() };
     assert_eq!(watch.next().await, told(&second), "applied");
     stream.complete().await;
     stream.acknowledge(2, vec![]).await;

@@ -135,10 +135,7 @@ async fn a_rebuilt_cluster_adopts_everything_and_loses_nothing() {
     clusters.rebuild().await;
     let definitions = workspace_root().join("charts/fiorino-crds/templates").display().to_string();
     town.world.kubectl(&["apply", "--server-side", "-f", &definitions], "").await.unwrap();
-    town.world
-        .kubectl(&["wait", "--for=condition=established", "--timeout=30s", "-f", &definitions], "")
-        .await
-        .unwrap();
+    town.world.kubectl(&["wait", "--for=condition=established", "--timeout=30s", "crd", "--all"], "").await.unwrap();
     town.world.kubectl(&["create", "namespace", town.platform()], "").await.unwrap();
     town.apply(&town.names.platform_manifest(town.platform(), &town.world.addresses().simulator_url)).await.unwrap();
     town.apply(&town.names.town_manifest(town.platform(), "Comune di Roccafiorina")).await.unwrap();

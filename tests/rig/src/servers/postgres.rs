@@ -12,7 +12,9 @@ use super::{Mode, READY_DEADLINE, Volume};
 use crate::{Process, Signal, Spec, free_port};
 
 /// Superuser of the cluster; loopback is trusted.
-const SUPERUSER: &str = "fiorino";
+pub(super) const SUPERUSER: &str = "fiorino";
+/// Where the write-ahead log goes, in the cluster's directory.
+pub(super) const ARCHIVE: &str = "archive";
 /// The user whom Debian's package makes.
 const SYSTEM_USER: &str = "postgres";
 
@@ -21,8 +23,11 @@ const SYSTEM_USER: &str = "postgres";
 pub struct Postgres {
     process: Process,
     spec: Spec,
-    probe: PathBuf,
-    port: u16,
+    /// Where PostgreSQL's programs are, and what this cluster has.
+    pub(super) bin: PathBuf,
+    pub(super) dir: PathBuf,
+    pub(super) user: Option<(u32, u32)>,
+    pub(super) port: u16,
 }
 
 // === impl Postgres ===
@@ -66,10 +71,17 @@ impl Postgres {
         let spec = Spec::new(bin.join("postgres"), dir.join("postgres.log"))
             .arg("-D")
             .arg(&data)
-            .args(settings(port, mode).iter().flat_map(|setting| ["-c", setting]))
+            .args(settings(port, mode, &dir).iter().flat_map(|setting| ["-c", setting]))
             .stop_with(Signal::INT, Duration::from_secs(20));
         let spec = within(spec);
-        let mut postgres = Self { process: Process::spawn(&spec)?, spec, probe: bin.join("pg_isready"), port };
+        if mode == Mode::Archived {
+            fs_err::create_dir_all(dir.join(ARCHIVE))?;
+            if let Some((uid, gid)) = user {
+                chown(dir.join(ARCHIVE), Some(uid), Some(gid))?;
+            }
+        }
+        let process = Process::spawn(&spec)?;
+        let mut postgres = Self { process, spec, bin: bin.to_owned(), dir, user, port };
         postgres.ready().await?;
         Ok(postgres)
     }
@@ -104,15 +116,20 @@ impl Postgres {
     /// When it does not become ready.
     pub async fn restart(&mut self) -> Result<()> {
         self.process.stop()?;
+        self.start_again().await
+    }
+
+    /// Starts it again where it was stopped.
+    pub(super) async fn start_again(&mut self) -> Result<()> {
         self.process = Process::spawn(&self.spec)?;
         self.ready().await
     }
 
     async fn ready(&mut self) -> Result<()> {
-        let (probe, port) = (&self.probe, format!("--port={}", self.port));
+        let (probe, port) = (self.bin.join("pg_isready"), format!("--port={}", self.port));
         self.process
             .wait_ready(READY_DEADLINE, async || {
-                let mut ask = Command::new(probe);
+                let mut ask = Command::new(&probe);
                 ask.args(["--host=127.0.0.1", &port]).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
                 ensure!(ask.status().await?.success(), "it takes no connections yet");
                 Ok(())
@@ -135,7 +152,8 @@ fn unprivileged_user() -> Result<Option<(u32, u32)>> {
     user.map(Some).with_context(|| format!("there is no user {SYSTEM_USER}: PostgreSQL does not run as root"))
 }
 
-fn settings(port: u16, mode: Mode) -> Vec<String> {
+fn settings(port: u16, mode: Mode, dir: &Path) -> Vec<String> {
+    let archive = format!("archive_command=cp %p {}/%f", dir.join(ARCHIVE).display());
     let mut settings = vec![
         format!("port={port}"),
         "listen_addresses=127.0.0.1".to_owned(),
@@ -155,6 +173,7 @@ fn settings(port: u16, mode: Mode) -> Vec<String> {
             "wal_compression=lz4",
             "track_wal_io_timing=on",
         ],
+        Mode::Archived => &["wal_level=replica", "max_wal_senders=4", "archive_mode=on", &archive],
         Mode::Fast => &[
             "wal_level=minimal",
             "fsync=off",

@@ -1,5 +1,6 @@
 //! The scripted tenant as the node-connector calls it.
 
+mod blocks;
 mod script;
 mod serve;
 
@@ -8,6 +9,7 @@ use fiorino_proto::{
     config::v1::{LifecyclePhase, config_read_server::ConfigReadServer, config_readback_server::ConfigReadbackServer},
     notices::v1::notices_server::NoticesServer,
     receipts::v1::receipts_server::ReceiptsServer,
+    restore::v1::blocks_server::BlocksServer,
 };
 pub(crate) use fiorino_scripted_tenant::Answer;
 use fiorino_scripted_tenant::Shared;
@@ -47,6 +49,7 @@ impl fiorino_scripted_tenant::Script for Script {
         Allow { method: "/fiorino.notices.v1.Notices/VerifyMany", callers: CALLERS },
         Allow { method: "/fiorino.notices.v1.Notices/ActivateMany", callers: CALLERS },
         Allow { method: "/fiorino.receipts.v1.Receipts/ApplyReceipts", callers: CALLERS },
+        Allow { method: "/fiorino.restore.v1.Blocks/Follow", callers: CALLERS },
     ];
 
     fn serve(server: Server, shared: &Shared<Self>) -> Server {
@@ -55,6 +58,7 @@ impl fiorino_scripted_tenant::Script for Script {
             .add(ConfigReadServer::new(fake.clone()))
             .add(ConfigReadbackServer::new(fake.clone()))
             .add(NoticesServer::new(fake.clone()))
-            .add(ReceiptsServer::new(fake))
+            .add(ReceiptsServer::new(fake.clone()))
+            .add(BlocksServer::new(fake))
     }
 }

@@ -100,13 +100,17 @@ async fn associations(conn: &mut PgConnection, told: &[Association], scope: Scop
     Ok(())
 }
 
-/// Each issuing association has a sequence whose key is made once; the floor only raises it.
+/// Each issuing association has a sequence whose key is made once; the floor only raises it. One that was lost with a restored database goes
+/// on with the key and above the numbers that a node-connector knows.
 async fn sequences(conn: &mut PgConnection, spec: &Institution, scope: Scope<'_>) -> sqlx::Result<()> {
     for association in spec.associations.iter().filter(|association| association.issuing) {
         let key: [u8; 32] = rand::random();
         sqlx::query(
             "insert into nav_sequence as held (institution_id, aux_digit, code, prefix, key, next, floor)
-             values ($1, $2, $3, $4, $5, $6, $6)
+             select $1, $2, $3, $4, coalesce(known.key, $5), greatest($6, known.highest + least(2000000,
+                 ((10::numeric ^ (13 - length($4)))::bigint - known.highest) / 10)), $6
+             from (values (1)) as one
+             left join nav_witness known on known.institution = $7 and known.aux_digit = $2 and known.code = $3 and known.prefix = $4
              on conflict (institution_id, aux_digit, code, prefix) do update
              set floor = excluded.floor, next = greatest(held.next, excluded.floor)",
         )
@@ -116,6 +120,7 @@ async fn sequences(conn: &mut PgConnection, spec: &Institution, scope: Scope<'_>
         .bind(&association.nav_prefix)
         .bind(&key[..])
         .bind(spec.nav_floor)
+        .bind(spec.fiscal_code.as_str())
         .execute(&mut *conn)
         .await?;
     }

@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use fiorino_proto::{
     config::v1::{
-        Association, BrokerSpec, InstitutionSpec, LifecyclePhase, RecordReadbackRequest, Resource, ResourceKind,
-        StationSpec,
+        Addressee, Association, BrokerSpec, InstitutionSpec, LifecyclePhase, RecordReadbackRequest, Resource,
+        ResourceKind, StationSpec,
     },
     notices::v1::{
         ActivateReply, ActivatedNotice, Activation, Debtor, NoticeRef, PayableNotice, Refusal, Transfer, VerifyReply,
         activate_reply, verify_reply,
     },
     receipts::v1::Receipt,
+    restore::v1::{Block, Opening, SentAgain, Store},
 };
 use fiorino_scripted_tenant::Answer;
 
@@ -36,6 +37,11 @@ pub(crate) struct Script {
     /// Receipts that are answered as not applied.
     pub(crate) unapplied: HashSet<String>,
     pub(crate) waiting: bool,
+    /// What is not ours is not known yet.
+    pub(crate) restored: bool,
+    pub(crate) store: Store,
+    /// Blocks, announced one after the other.
+    pub(crate) reserved: Vec<Block>,
 
     // What the fake saw.
     pub(crate) verified: Vec<Vec<NoticeRef>>,
@@ -45,6 +51,9 @@ pub(crate) struct Script {
     /// Receipts per call, failed calls too.
     pub(crate) batches: Vec<usize>,
     pub(crate) readbacks: Vec<RecordReadbackRequest>,
+    pub(crate) openings: Vec<Opening>,
+    pub(crate) kept: Vec<Block>,
+    pub(crate) sent_again: Vec<SentAgain>,
 }
 
 // === impl Script ===
@@ -68,6 +77,11 @@ impl Script {
     /// Receipts applied, by id.
     pub(crate) fn applied_ids(&self) -> Vec<&str> {
         self.applied.iter().map(|receipt| receipt.receipt_id.as_str()).collect()
+    }
+
+    /// As a restored tenant answers, if it is one.
+    pub(super) fn stranger(&self, addressee: Addressee) -> Addressee {
+        if self.restored { Addressee::NotYetKnown } else { addressee }
     }
 
     pub(super) fn verify(&self, notice: &NoticeRef) -> VerifyReply {
@@ -126,8 +140,9 @@ pub(crate) fn activated(institution: &str) -> ActivatedNotice {
             iban: "IT60X0542811101000000123456".into(),
             remittance: "TARI 2026 rata 1".into(),
             taxonomy_code: "9/0101101IM/".into(),
-            metadata: Vec::new(),
+            ..Transfer::default()
         }],
+        ..ActivatedNotice::default()
     }
 }
 

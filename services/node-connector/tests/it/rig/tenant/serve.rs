@@ -71,11 +71,11 @@ impl ConfigRead for Fake {
         let asked = request.into_inner();
         let script = self.0.script();
         let addressee = if !script.ours.contains(&asked.broker_fiscal_code) {
-            Addressee::BrokerNeverOurs
+            script.stranger(Addressee::BrokerNeverOurs)
         } else if !script.ours.contains(&asked.station_id) {
-            Addressee::StationNeverOurs
+            script.stranger(Addressee::StationNeverOurs)
         } else if !script.ours.contains(&asked.institution) {
-            Addressee::InstitutionNeverOurs
+            script.stranger(Addressee::InstitutionNeverOurs)
         } else if script.associated.contains(&(asked.station_id, asked.institution)) {
             Addressee::Ours
         } else {
