@@ -71,9 +71,6 @@ async fn follow(
     while let Some(change) = changes.message().await? {
         connected();
         news.store(&change, caches);
-        if change.all {
-            news.all.notify_one();
-        }
         wake(&change, caches, queue).await;
     }
     Ok(())

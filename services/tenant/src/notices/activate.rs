@@ -151,7 +151,11 @@ const fn transfer_type_number(wanted: TransferType) -> i16 {
 impl Record {
     /// The account numbers that it answers with, and whose they are.
     pub(super) fn numbers(&self) -> impl Iterator<Item = (InstitutionCode, String)> + '_ {
-        self.transfers.iter().map(|transfer| (transfer.beneficiary, transfer.iban.clone()))
+        let answered = |transfer: &RecordedTransfer| {
+            let ibans = [Some(transfer.iban.clone()).filter(|iban| !iban.is_empty()), transfer.alternative.clone()];
+            ibans.into_iter().flatten().map(|iban| (transfer.beneficiary, iban)).collect::<Vec<_>>()
+        };
+        self.transfers.iter().flat_map(answered)
     }
 
     fn of(asked: &Activation, transfer_type: TransferType, payable: &Payable<'_>) -> Self {

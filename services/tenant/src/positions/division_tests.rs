@@ -5,7 +5,7 @@ use fiorino_domain::position::ExpiryPolicy;
 use serde_json::json;
 
 use super::*;
-use crate::positions::facts::Beneficiary;
+use crate::positions::{facts::Beneficiary, opening::Opening};
 
 fn beneficiary(account: &str, share_basis_points: u32) -> Beneficiary {
     Beneficiary {
@@ -23,7 +23,7 @@ fn service(beneficiaries: Vec<Beneficiary>) -> Service {
         account: "tesoreria".to_owned(),
         taxonomy: TaxonomyCode::parse("0101101IM").unwrap(),
         expiry: ExpiryPolicy::PayableAfterDueDate,
-        open: true,
+        opening: Opening::Open,
         minimum_cents: 0,
         maximum_cents: 0,
         beneficiaries,

@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn account(numbers: Vec<Number>) -> Account {
-        Account { name: "tesoreria".into(), holder: String::new(), numbers }
+        Account { name: "tesoreria".into(), holder: String::new(), numbers, postal: None }
     }
 
     #[rstest]
