@@ -34,6 +34,9 @@ use crate::{
     witness::Witness,
 };
 
+/// Features of resources that this version understands: which number an account has is asked of tenant, whatever its spec says.
+const CAPABILITIES: &[&str] = &["postal-account"];
+
 /// How long the start waits for the database: without it verify and get are answered all the same.
 const SCHEMA_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -133,7 +136,10 @@ impl Service {
         let schema = timeout(SCHEMA_PATIENCE, database::migrate(&options.database)).await;
         let late_schema = schema.map_or(Ok(Some(options.clone())), |migrated| migrated.map(|()| None))?;
 
-        let follow = fiorino_config_client::Options::new("node-connector", &options.replica);
+        let follow = fiorino_config_client::Options {
+            capabilities: CAPABILITIES,
+            ..fiorino_config_client::Options::new("node-connector", &options.replica)
+        };
         let (whole, config) = Client::load(follow, Projection, pools.config.clone(), tenant.clone()).await;
         let resolver = Arc::new(Resolver::new(whole.clone(), tenant.clone(), clock.clone(), metrics.clone()));
         let holder = format!("{}-{}", options.replica, Uuid::new_v4());

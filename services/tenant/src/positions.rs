@@ -1,12 +1,15 @@
 //! Debt positions over gRPC: created in natural batches, read, changed as long as nobody pays.
 
+mod accounts;
 mod cancel;
 mod change;
 mod create;
+mod division;
 mod draft;
 mod elsewhere;
 pub(crate) mod facts;
 pub mod fuzz;
+pub(crate) mod given;
 mod plan;
 mod read;
 mod references;
@@ -162,7 +165,10 @@ impl Positions {
         let now = self.clock.now();
         let mut tx = store::begin(&self.pool).await?;
         let owner = facts::owner(&mut tx, &self.environment, institution).await?;
-        let id = change::run(&mut tx, &Wish { owner: &owner, actor, now, force }, change).await?;
+        let id = {
+            let wish = Wish { owner: &owner, environment: &self.environment, actor, now, force };
+            change::run(&mut tx, &wish, change).await?
+        };
         let position = read::one(&mut tx, &owner, id, now).await?;
         tx.commit().await?;
         Ok(Some(position))

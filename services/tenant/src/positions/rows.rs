@@ -14,8 +14,9 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
+    division::Division,
     elsewhere::PaidElsewhere,
-    stored::{StoredDebtor, StoredTransfer},
+    stored::{StoredDebtor, StoredEntry, StoredTransfer},
 };
 
 /// A row of `debt_position`.
@@ -50,6 +51,10 @@ pub(crate) struct NoticeRow {
     pub(crate) account: String,
     pub(crate) debtor: StoredDebtor,
     pub(crate) transfers: Vec<StoredTransfer>,
+    /// `None` = it was made before this was kept.
+    pub(crate) division: Option<Division>,
+    /// Of the payment as a whole.
+    pub(crate) metadata: Vec<StoredEntry>,
     pub(crate) receipt_id: Option<String>,
     pub(crate) paid_elsewhere: Option<PaidElsewhere>,
     pub(crate) activated_at: Option<Timestamp>,
@@ -59,8 +64,8 @@ pub(crate) struct NoticeRow {
 macro_rules! notice_columns {
     () => {
         "n.institution_id, n.nav, n.position_id, n.option_no, n.instalment_no, n.state, n.version, n.amount_cents, n.due_date,
-         n.issued_on, n.expiry_policy, n.description, n.service_code, n.account, n.debtor, n.transfers, n.receipt_id,
-         n.paid_elsewhere,
+         n.issued_on, n.expiry_policy, n.description, n.service_code, n.account, n.debtor, n.transfers,
+         n.division, n.metadata, n.receipt_id, n.paid_elsewhere,
          (select max(a.activated_at) from activation a where a.institution_id = n.institution_id and a.nav = n.nav) as activated_at"
     };
 }
@@ -116,15 +121,15 @@ pub(super) async fn insert_notices(connection: &mut PgConnection, mut rows: Vec<
     sqlx::query(
         "insert into notice
              (institution_id, nav, position_id, option_no, instalment_no, state, version, amount_cents, due_date, issued_on,
-              expiry_policy, description, service_code, account, debtor, transfers, paid_elsewhere)
+              expiry_policy, description, service_code, account, debtor, transfers, division, metadata, paid_elsewhere)
          select made.institution_id, made.nav, made.position_id, made.option_no, made.instalment_no, made.state, made.version,
              made.amount_cents, made.due_date, made.issued_on, made.expiry_policy, made.description, made.service_code, made.account,
-             made.debtor, made.transfers, made.paid_elsewhere
+             made.debtor, made.transfers, made.division, made.metadata, made.paid_elsewhere
          from unnest($1::int4[], $2::text[], $3::uuid[], $4::int2[], $5::int2[], $6::int2[], $7::int8[], $8::int8[],
-             $9::date[], $10::date[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[],
-             $17::jsonb[])
+             $9::date[], $10::date[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[], $17::jsonb[],
+             $18::jsonb[], $19::jsonb[])
              as made (institution_id, nav, position_id, option_no, instalment_no, state, version, amount_cents, due_date, issued_on,
-             expiry_policy, description, service_code, account, debtor, transfers, paid_elsewhere)",
+             expiry_policy, description, service_code, account, debtor, transfers, division, metadata, paid_elsewhere)",
     )
     .bind(rows.iter().map(|row| row.institution_id).collect::<Vec<_>>())
     .bind(text(|row| row.nav.as_str()))
@@ -142,6 +147,8 @@ pub(super) async fn insert_notices(connection: &mut PgConnection, mut rows: Vec<
     .bind(text(|row| &row.account))
     .bind(rows.iter().map(|row| Json(&row.debtor)).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| Json(&row.transfers)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.division.as_ref().map(Json)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| Some(Json(&row.metadata)).filter(|json| !json.0.is_empty())).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.paid_elsewhere.as_ref().map(Json)).collect::<Vec<_>>())
     .execute(connection)
     .instrument(store::span("insert notices"))
@@ -188,6 +195,8 @@ impl FromRow<'_, PgRow> for NoticeRow {
             account: row.try_get("account")?,
             debtor: row.try_get::<Json<StoredDebtor>, _>("debtor")?.0,
             transfers: row.try_get::<Json<Vec<StoredTransfer>>, _>("transfers")?.0,
+            division: row.try_get::<Option<Json<Division>>, _>("division")?.map(|json| json.0),
+            metadata: metadata(row.try_get("metadata")?),
             receipt_id: row.try_get("receipt_id")?,
             paid_elsewhere: row.try_get::<Option<Json<PaidElsewhere>>, _>("paid_elsewhere")?.map(|json| json.0),
             activated_at: row
@@ -200,6 +209,11 @@ impl FromRow<'_, PgRow> for NoticeRow {
 /// What stands in a column is not what this program writes there.
 pub(crate) fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::Decode(Box::new(error))
+}
+
+/// `notice.metadata`: null is none.
+pub(crate) fn metadata(json: Option<Json<Vec<StoredEntry>>>) -> Vec<StoredEntry> {
+    json.map_or_else(Vec::new, |json| json.0)
 }
 
 /// A nullable legal date.
