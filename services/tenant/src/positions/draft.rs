@@ -56,12 +56,12 @@ pub(crate) struct DraftInstalment {
     pub(crate) description: Text<140>,
     /// From another system; `None` = to be issued.
     pub(crate) number: Option<NoticeNumber>,
+    /// Another system was paid.
+    pub(crate) paid_elsewhere: Option<PaidElsewhere>,
     /// Its parts, together the amount; none = by the shares of the service.
     pub(crate) transfers: Vec<Given>,
     /// Beside that of the position.
     pub(crate) metadata: Vec<StoredEntry>,
-    /// Another system was paid.
-    pub(crate) paid_elsewhere: Option<PaidElsewhere>,
 }
 
 /// Collects violations.
@@ -154,21 +154,7 @@ impl Reader {
         let paid_elsewhere = self.paid_elsewhere(&at, new);
         let (amount, due, description, number) = (amount?, due?, description?, number?);
         let (transfers, metadata) = (transfers?, metadata?);
-        Some(DraftInstalment { amount, due, description, number, transfers, metadata, paid_elsewhere })
-    }
-
-    /// What of an instalment is its own is sent beside what is the position's.
-    fn metadata_together(&mut self, path: &str, position: &[StoredEntry], options: &[Option<DraftOption>]) {
-        for (option_no, option) in options.iter().enumerate() {
-            for (place, instalment) in option.iter().flat_map(|option| &option.instalments).enumerate() {
-                let field = || format!("{path}.options[{option_no}].instalments[{place}].metadata");
-                self.keep(given::together(position, &instalment.metadata), field);
-            }
-        }
-    }
-
-    fn given<T>(&mut self, read: Result<T, Vec<Violation>>) -> Option<T> {
-        read.map_err(|violations| violations.into_iter().for_each(|one| self.tell(|| one.field, || one.message))).ok()
+        Some(DraftInstalment { amount, due, description, number, paid_elsewhere, transfers, metadata })
     }
 
     /// `None` = not told, or a rule is broken, which refuses the position.
@@ -187,6 +173,20 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// What of an instalment is its own is sent beside what is the position's.
+    fn metadata_together(&mut self, path: &str, position: &[StoredEntry], options: &[Option<DraftOption>]) {
+        for (option_no, option) in options.iter().enumerate() {
+            for (place, instalment) in option.iter().flat_map(|option| &option.instalments).enumerate() {
+                let field = || format!("{path}.options[{option_no}].instalments[{place}].metadata");
+                self.keep(given::together(position, &instalment.metadata), field);
+            }
+        }
+    }
+
+    fn given<T>(&mut self, read: Result<T, Vec<Violation>>) -> Option<T> {
+        read.map_err(|violations| violations.into_iter().for_each(|one| self.tell(|| one.field, || one.message))).ok()
     }
 
     fn debtor(&mut self, path: &str, told: Option<&proto::Debtor>) -> Option<Debtor> {
@@ -233,14 +233,13 @@ impl Reader {
             for (place, instalment) in told.instalments.iter().enumerate() {
                 let at = format!("{path}.options[{option}].instalments[{place}]");
                 self.no_code_in(debtor, &instalment.description, || format!("{at}.description"));
+                if let Some(paid) = &instalment.already_paid {
+                    self.no_code_in(debtor, &paid.how, || format!("{at}.already_paid.how"));
+                }
                 let naming = given::naming(code, &format!("{at}.transfers"), &instalment.transfers)
                     .or_else(|| given::naming_in(code, &format!("{at}.metadata"), &instalment.metadata));
                 if let Some(field) = naming {
                     self.tell(|| field, || DESCRIPTION_NAMES_DEBTOR.to_owned());
-                }
-                if let Some(paid) = &instalment.already_paid {
-                    let field = || format!("{at}.already_paid.how");
-                    self.no_code_in(debtor, &paid.how, field);
                 }
             }
         }

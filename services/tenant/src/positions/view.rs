@@ -53,8 +53,8 @@ fn instalment(owner: &Owner, row: &NoticeRow, now: Timestamp) -> proto::Instalme
         attempt_until: attempt.map(|at| activation::attempt_until(at).to_string()).unwrap_or_default(),
         receipt_id: row.receipt_id.clone().unwrap_or_default(),
         qr_payload: qr::payload(&row.nav, &owner.code, row.amount),
-        metadata: row.metadata.iter().map(Into::into).collect(),
         already_paid: row.paid_elsewhere.as_ref().map(Into::into),
+        metadata: row.metadata.iter().map(Into::into).collect(),
     }
 }
 
