@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_is_no_fiscal_code_is_none() {
-        for broken in [json!({}), json!({"spec": []}), json!({"spec": {"fiscalCode": 80041780356_u64}})] {
+        for broken in [json!({}), json!({"spec": []}), json!({"spec": {"fiscalCode": 80_041_780_356_u64}})] {
             assert_eq!(Outline::of(&broken), Outline::default());
         }
         assert_eq!(Outline::of(&json!({"spec": {"fiscalCode": "8004178035"}})), Outline::default());

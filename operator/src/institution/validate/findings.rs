@@ -142,16 +142,13 @@ impl Report {
     pub fn judge(&mut self, uid: &str, reason: Reason, words: &str) {
         let told = Told { reason, text: words.to_owned() };
         let around = Told { reason: Reason::InvalidChild, ..told.clone() };
-        match self.judged.iter_mut().skip(1).find(|judged| judged.subject.uid == uid) {
-            Some(judged) => {
-                judged.errors.push(told);
-                let subject = judged.subject.clone();
-                self.around_object(&subject, around);
-            }
-            None => {
-                let brought = uid.strip_prefix(&self.judged[0].subject.uid).and_then(|rest| rest.strip_prefix('/'));
-                self.around(brought.map(|code| format!("service {code}")).unwrap_or_default(), false, around);
-            }
+        if let Some(judged) = self.judged.iter_mut().skip(1).find(|judged| judged.subject.uid == uid) {
+            judged.errors.push(told);
+            let subject = judged.subject.clone();
+            self.around_object(&subject, around);
+        } else {
+            let brought = uid.strip_prefix(&self.judged[0].subject.uid).and_then(|rest| rest.strip_prefix('/'));
+            self.around(brought.map(|code| format!("service {code}")).unwrap_or_default(), false, around);
         }
     }
 

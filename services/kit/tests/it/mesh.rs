@@ -24,7 +24,8 @@ use fiorino_proto::{
         stream_request,
     },
     payments::v1::{
-        GetPaymentRequest, GetPaymentResponse, ListPaymentsRequest, ListPaymentsResponse, PaymentRecorded,
+        GetPaymentRequest, GetPaymentResponse, ListNumbersRequest, ListNumbersResponse, ListPaymentsRequest,
+        ListPaymentsResponse, PaymentRecorded,
         payments_client::PaymentsClient,
         payments_server::{Payments, PaymentsServer},
     },
@@ -165,6 +166,11 @@ impl Payments for Service {
     async fn list_payments(&self, _: Request<ListPaymentsRequest>) -> Result<Response<ListPaymentsResponse>, Status> {
         self.seen.calls.fetch_add(1, Ordering::SeqCst);
         Ok(Response::new(ListPaymentsResponse::default()))
+    }
+
+    async fn list_numbers(&self, _: Request<ListNumbersRequest>) -> Result<Response<ListNumbersResponse>, Status> {
+        self.seen.calls.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(ListNumbersResponse::default()))
     }
 }
 

@@ -234,7 +234,7 @@ impl Row {
     }
 
     /// What was announced when the receipt was applied, if anything was.
-    fn message(mut self) -> Option<Message> {
+    fn message(self) -> Option<Message> {
         let applied_at = self.applied_at.to_jiff();
         let position = (self.position_id.zip(self.client_reference.clone()).zip(self.service_code.clone()))
             .map(|((id, client_reference), service_code)| (id, PositionFacts { client_reference, service_code }));

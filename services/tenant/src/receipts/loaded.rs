@@ -1,7 +1,7 @@
 //! Receipts that came before the notices that they pay were loaded from another system: they do then what they would have done, had they
 //! come after (ARCHITECTURE.md 4.2).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use fiorino_domain::{case::CaseKind, notice::NoticeNumber};
 use fiorino_kit::{outbox, store};
@@ -69,7 +69,8 @@ pub(crate) async fn settle(
     let plan = apply::plan(&arrived, known, now);
     transition::write(connection, &plan.moves).await?;
     cases::open(connection, &plan.cases).await?;
-    let ended: Vec<_> = keys.iter().map(|key| (key.institution_id, key.case_key(CaseKind::ReceiptUnknownNotice))).collect();
+    let ended: Vec<_> =
+        keys.iter().map(|key| (key.institution_id, key.case_key(CaseKind::ReceiptUnknownNotice))).collect();
     cases::resolve_all(connection, CaseKind::ReceiptUnknownNotice, &ended).await?;
     if !plan.messages.is_empty() {
         outbox::insert(connection, &plan.messages).instrument(store::span("insert events")).await?;

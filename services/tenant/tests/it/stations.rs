@@ -60,6 +60,7 @@ async fn read(money: &Money, minute: u8, stations: &[&str]) {
         read_at: format!("2026-11-24T10:{minute:02}:00Z"),
         associations: stations.iter().map(|station| shown(money.institution(), station)).collect(),
         ibans: vec![],
+        age_ms: 0,
     };
     let readback = Readback::new(money.context.clone(), Wake::default());
     readback.record_readback(Request::new(request)).await.unwrap();
@@ -263,6 +264,7 @@ async fn the_station_that_issues_counts_and_the_other_is_named() {
             read_at: format!("2026-11-24T10:{minute:02}:00Z"),
             associations: stations.iter().map(|station| shown(manifest.fiscal_code(), station)).collect(),
             ibans: vec![],
+            age_ms: 0,
         };
         tenant.replica.readback().record_readback(request).await.unwrap();
         tenant.status(manifest.fiscal_code()).await
@@ -288,6 +290,7 @@ async fn the_station_that_issues_counts_and_the_other_is_named() {
             read_at: "2026-11-24T10:03:00Z".into(),
             associations: vec![],
             ibans: vec![],
+            age_ms: 0,
         };
         tenant.replica.readback().record_readback(request).await.unwrap();
         tenant.status(manifest.fiscal_code()).await
