@@ -52,9 +52,14 @@ pub struct IbanSpec {
     #[schemars(length(min = 1, max = 50))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["validFrom".into()]))]
     pub numbers: Vec<AccountNumber>,
-    /// Whether services of other institutions may name this account as a beneficiary's. Example: `true`.
+    /// Whether services and debts of other institutions may name this account as a beneficiary's. Example: `true`.
     #[serde(default)]
     pub published: bool,
+    /// `metadata.name` of another Iban of the institution, a postal one: payments by postal slip go to its number, and pagoPA's own touch
+    /// points are told of it. Its numbers have days and read-back of their own. Example: `posta`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::label")]
+    pub postal_account: Option<String>,
 }
 
 /// A number of an account and the day from which it is used.

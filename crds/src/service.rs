@@ -59,8 +59,9 @@ pub struct PaymentServiceSpec {
     /// What the due date means; absent = as in the profile. Example: `{expiryPolicy: NotPayableAfterDueDate}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_date: Option<DueDateRule>,
-    /// Other institutions that share in every payment; what is left goes to the institution itself.
-    /// Example: `[{fiscalCode: "80012340560", account: tefa, shareBasisPoints: 500, taxonomyCode: 9/0201102IM/}]`.
+    /// Other institutions that share in every payment; what is left goes to the institution itself. A part that is no share of the whole is
+    /// given with each debt, to the cent, as a transfer: TEFA, which comes on top of the tax, is 1/21 of the notice.
+    /// Example: `[{fiscalCode: "80012340560", account: sanzioni, shareBasisPoints: 5000, taxonomyCode: 9/0201121SA/}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     #[x_kube(
@@ -135,13 +136,14 @@ pub struct Beneficiary {
     /// Fiscal code of the beneficiary, a CreditorInstitution of the same platform. Example: `"80012340560"`.
     #[schemars(schema_with = "schema::fiscal_code")]
     pub fiscal_code: String,
-    /// `metadata.name` of the beneficiary's Iban; its owner must have published it. Example: `tefa`.
+    /// `metadata.name` of the beneficiary's Iban; its owner must have published it. Example: `sanzioni`.
     #[schemars(schema_with = "schema::label")]
     pub account: String,
-    /// Share of the instalment's amount, before costs and interest. Unit: basis points (1 = 0.01 %). Example: `500`.
+    /// Share of the instalment's amount, before costs and interest; rounded to the cent. TEFA cannot be said with it: debts give that as a
+    /// transfer. Unit: basis points (1 = 0.01 %). Example: `5000`.
     #[schemars(range(min = 1, max = 10_000))]
     pub share_basis_points: u32,
-    /// Taxonomy code of the beneficiary's transfer; absent = the service's. Example: `9/0201102IM/`.
+    /// Taxonomy code of the beneficiary's transfer; absent = the service's. Example: `9/0201121SA/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::taxonomy_code")]
     pub taxonomy_code: Option<String>,

@@ -13,6 +13,7 @@ use crate::{cluster::Cluster, rules::base};
 #[rstest]
 #[case("platform.yaml", &["Broker", "Station", "ServiceProfile"])]
 #[case("comune.yaml", &["CreditorInstitution", "Iban", "PaymentService"])]
+#[case("provincia.yaml", &["CreditorInstitution", "Iban"])]
 #[tokio::test]
 async fn the_api_server_takes_them(#[case] file: &str, #[case] kinds: &[&str]) -> Result<()> {
     let cluster = Cluster::new().await?;

@@ -7,6 +7,7 @@ use fiorino_operator::{
     Environment,
     institution::{dereference::Snapshot, validate::validate},
 };
+use rstest::rstest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -17,15 +18,22 @@ fn of_kind<K: DeserializeOwned>(documents: &[Value], kind: &str) -> Vec<K> {
     found.map(|document| serde_json::from_value(document.clone()).unwrap()).collect()
 }
 
-fn documents() -> Vec<Value> {
+fn documents(files: &[&str]) -> Vec<Value> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-    let files = ["platform.yaml", "comune.yaml"].map(|file| std::fs::read_to_string(directory.join(file)).unwrap());
-    files.iter().flat_map(|text| serde_saphyr::from_multiple::<Value>(text).unwrap()).collect()
+    let texts = files.iter().map(|file| std::fs::read_to_string(directory.join(file)).unwrap());
+    texts.flat_map(|text| serde_saphyr::from_multiple::<Value>(&text).unwrap()).collect()
 }
 
-#[test]
-fn the_municipality_of_the_examples_is_valid_in_production() {
-    let documents = documents();
+/// The institution of the examples, and how many children its bundle has.
+#[rstest]
+#[case::municipality(&["platform.yaml", "comune.yaml"], 4, "one account, three services")]
+#[case::province(&["provincia.yaml"], 1, "one account")]
+fn the_institutions_of_the_examples_are_valid_in_production(
+    #[case] files: &[&str],
+    #[case] children: usize,
+    #[case] which: &str,
+) {
+    let documents = documents(files);
     let stations: Vec<Station> = of_kind(&documents, "Station");
     let brokers: Vec<Broker> = of_kind(&documents, "Broker");
     let institution = of_kind::<CreditorInstitution>(&documents, "CreditorInstitution").remove(0);
@@ -46,5 +54,5 @@ fn the_municipality_of_the_examples_is_valid_in_production() {
     let validated = validate(&snapshot, &rules(Environment::Production));
     let draft = validated.report.draft();
     assert_eq!(draft.reason, Reason::Valid, "{}", draft.message);
-    assert_eq!(validated.bundle.unwrap().children.len(), 4, "one account, three services");
+    assert_eq!(validated.bundle.unwrap().children.len(), children, "{which}");
 }

@@ -10,6 +10,7 @@ mod examples;
 mod lifecycle;
 mod passes;
 mod planning;
+mod postal;
 mod publishing;
 mod reconciling;
 mod stating;

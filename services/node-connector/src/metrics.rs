@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     seconds: Histogram<f64>,
     overloads: Counter<u64>,
     refused_answers: Counter<u64>,
+    no_account: Counter<u64>,
     addressees: Counter<u64>,
     repetitions: Counter<u64>,
     unreadable: Counter<u64>,
@@ -74,6 +75,10 @@ impl Metrics {
                 .build(),
             overloads: counter("pa_overloads", "Calls answered at once because their class was full"),
             refused_answers: counter("pa_answers_refused", "Answers that the writer refused: alarm"),
+            no_account: counter(
+                "pa_notices_without_account",
+                "Calls for notices of which an account has no number today, answered PAA_SYSTEM_ERROR: alarm",
+            ),
             addressees: counter("addressees_asked", "Addressees that were asked of tenant, by result"),
             repetitions: counter("receipts_retry_observed", "Equal repetitions of a receipt"),
             unreadable: counter("receipts_unreadable", "Bodies in which no receipt was found: alarm"),
@@ -112,6 +117,9 @@ impl Metrics {
         }
         for op in Operation::ALL {
             self.refused_answers.add(0, &[KeyValue::new("op", op.name())]);
+            if !op.is_receipt() && op != Operation::Demand {
+                self.no_account.add(0, &[KeyValue::new("op", op.name())]);
+            }
         }
         self.repetitions.add(0, &[]);
         self.unreadable.add(0, &[]);
@@ -139,6 +147,10 @@ impl Metrics {
 
     pub(crate) fn answer_refused(&self, op: &'static str) {
         self.refused_answers.add(1, &[KeyValue::new("op", op)]);
+    }
+
+    pub(crate) fn no_account(&self, op: &'static str) {
+        self.no_account.add(1, &[KeyValue::new("op", op)]);
     }
 
     pub(crate) fn addressee(&self, result: &'static str) {

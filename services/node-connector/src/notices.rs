@@ -22,7 +22,8 @@ use fiorino_proto::notices::v1::{
     ActivateReply, Activation, NoticeRef, Refusal, TransferType as AskedType, VerifyReply, activate_reply, verify_reply,
 };
 use fiorino_wire::{
-    FaultCode, GetPaymentRequest, Header, Operation, Payment, QrCode, TransferType, VerifiedNotice, VerifyRequest,
+    Account, FaultCode, GetPaymentRequest, Header, Operation, Payment, QrCode, TransferType, VerifiedNotice,
+    VerifyRequest, Version,
 };
 use tokio::time::timeout;
 use tonic::Status;
@@ -89,7 +90,7 @@ impl Notices {
         match reply.reply {
             Some(verify_reply::Reply::Payable(notice)) => answer::verified(notice, &request.qr_code)
                 .map_err(|broken| self.broken("paVerifyPaymentNotice", &broken)),
-            Some(verify_reply::Reply::Refusal(refusal)) => Err(by_tenant(refusal)),
+            Some(verify_reply::Reply::Refusal(refusal)) => Err(self.by_tenant(Operation::Verify, refusal)),
             None => Err(unknown_reply()),
         }
     }
@@ -103,9 +104,18 @@ impl Notices {
         check_notice(&request.header, &request.qr_code)?;
         let reply = self.within(call, self.activate.call(activation(request, call))).await?;
         match reply.reply {
-            Some(activate_reply::Reply::Activated(notice)) => answer::payment(notice)
-                .map_err(|broken| self.broken(Operation::GetPayment(request.version).name(), &broken)),
-            Some(activate_reply::Reply::Refusal(refusal)) => Err(by_tenant(refusal)),
+            Some(activate_reply::Reply::Activated(notice)) => {
+                let payment = answer::payment(notice)
+                    .map_err(|broken| self.broken(Operation::GetPayment(request.version).name(), &broken))?;
+                let stamped = payment.transfers.iter().any(|it| matches!(it.account, Account::Stamp(_)));
+                if stamped && request.version == Version::V1 {
+                    return Err(Refused::because(FaultCode::Semantica, "a stamp is bought with paGetPaymentV2 alone"));
+                }
+                Ok(payment)
+            }
+            Some(activate_reply::Reply::Refusal(refusal)) => {
+                Err(self.by_tenant(Operation::GetPayment(request.version), refusal))
+            }
             None => Err(unknown_reply()),
         }
     }
@@ -157,6 +167,15 @@ impl Notices {
         Err(Refused::system_error())
     }
 
+    /// Tenant's reason. That an account has no number is answered like an outage, and is none: it is counted apart.
+    fn by_tenant(&self, operation: Operation, refusal: i32) -> Refused {
+        let refusal = Refusal::try_from(refusal).ok();
+        if refusal == Some(Refusal::NoAccount) {
+            self.metrics.no_account(operation.name());
+        }
+        refusal.and_then(Refused::by_tenant).unwrap_or_else(unknown_reply)
+    }
+
     /// What tenant told cannot be answered: alarm.
     fn broken(&self, op: &'static str, broken: &answer::Broken) -> Refused {
         self.metrics.answer_refused(op);
@@ -191,14 +210,10 @@ fn activation(request: &GetPaymentRequest, call: Call<'_>) -> Ask<Activation> {
     let what = Activation {
         notice: Some(notice_ref(&request.header, &request.qr_code)),
         transfer_type: transfer_type.into(),
-        requested_cents: request.amount.map_or(0, Cents::get),
+        requested_cents: request.amount.map(Cents::get),
         payment_note: request.payment_note.clone().unwrap_or_default(),
     };
     Ask { what, deadline: call.deadline }
-}
-
-fn by_tenant(refusal: i32) -> Refused {
-    Refusal::try_from(refusal).ok().and_then(Refused::by_tenant).unwrap_or_else(unknown_reply)
 }
 
 fn unknown_reply() -> Refused {

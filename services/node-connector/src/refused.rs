@@ -53,7 +53,6 @@ impl Refused {
             Refusal::Institution => FaultCode::IdDominioErrato,
             Refusal::Station => FaultCode::StazioneIntErrata,
             Refusal::NoAccount => FaultCode::SystemError,
-            Refusal::TransferType => FaultCode::Semantica,
         };
         Some(Self::new(code))
     }

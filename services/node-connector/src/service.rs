@@ -36,6 +36,9 @@ use crate::{
     witness::Witness,
 };
 
+/// Features of resources that this version understands: which number an account has is asked of tenant, whatever its spec says.
+const CAPABILITIES: &[&str] = &["postal-account"];
+
 /// How long the start waits for the database: without it verify and get are answered all the same.
 const SCHEMA_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -140,7 +143,10 @@ impl Service {
         let schema = Gate::new(pools.config.clone(), &MIGRATIONS, readiness.clone());
         let late_schema = (!schema.open_unless_away(SCHEMA_PATIENCE).await?).then_some(schema);
 
-        let follow = fiorino_config_client::Options::new("node-connector", &options.replica);
+        let follow = fiorino_config_client::Options {
+            capabilities: CAPABILITIES,
+            ..fiorino_config_client::Options::new("node-connector", &options.replica)
+        };
         let (whole, config) = Client::load(follow, Projection, pools.config.clone(), tenant.clone()).await;
         let resolver = Arc::new(Resolver::new(whole.clone(), tenant.clone(), clock.clone(), metrics.clone()));
         let holder = format!("{}-{}", options.replica, Uuid::new_v4());

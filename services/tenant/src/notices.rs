@@ -44,6 +44,9 @@ pub struct Notices {
 /// The statement of `VerifyMany`, for whoever wants to see its plan.
 pub const VERIFY_STATEMENT: &str = read::SUMMARY;
 
+/// The statement of `ActivateMany`, likewise.
+pub const ACTIVATE_STATEMENT: &str = read::ALL;
+
 /// The statement by which `ActivateMany` holds its notices, likewise.
 pub const HOLD_STATEMENT: &str = read::HOLD;
 

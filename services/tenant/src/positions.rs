@@ -1,10 +1,13 @@
 //! Debt positions over gRPC: created in natural batches, read, changed as long as nobody pays.
 
+mod accounts;
 mod change;
 mod create;
+mod division;
 mod draft;
 pub(crate) mod facts;
 pub mod fuzz;
+pub(crate) mod given;
 mod plan;
 mod read;
 mod references;
@@ -144,7 +147,10 @@ impl Positions {
         let now = self.clock.now();
         let mut tx = store::begin(&self.pool).await?;
         let owner = facts::owner(&mut tx, &self.environment, institution).await?;
-        let id = change::run(&mut tx, &Wish { owner: &owner, actor, now, force }, change).await?;
+        let id = {
+            let wish = Wish { owner: &owner, environment: &self.environment, actor, now, force };
+            change::run(&mut tx, &wish, change).await?
+        };
         let position = read::one(&mut tx, &owner, id, now).await?;
         tx.commit().await?;
         Ok(Some(position))

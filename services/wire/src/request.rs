@@ -69,7 +69,7 @@ pub struct GetPaymentRequest {
     pub header: Header,
     /// The notice.
     pub qr_code: QrCode,
-    /// What the payer was told; the answer may differ. Never zero.
+    /// What the payer was told, which may be 0.00 by the XSD; the answer may differ.
     pub amount: Option<Cents>,
     /// 1..210 characters: the `idCart` of a Checkout cart.
     pub payment_note: Option<String>,

@@ -71,9 +71,6 @@ pub enum Rule {
     /// Not `xsd:base64Binary`.
     #[error("must be base64")]
     Base64,
-    /// A payment of nothing: `paGetPayment` may ask it by its XSD.
-    #[error("must not be zero")]
-    NotZero,
     /// More than one element in the SOAP body.
     #[error("must be the only element of the soap body")]
     SingleBody,
@@ -108,7 +105,7 @@ impl Rule {
     /// How a request that breaks the rule is answered: `PAA_SINTASSI_XSD`, or `PAA_SINTASSI_EXTRAXSD` where the XSD allows it.
     pub const fn fault_code(self) -> FaultCode {
         match self {
-            Self::SingleBody | Self::Year | Self::NotZero => FaultCode::SintassiExtraXsd,
+            Self::SingleBody | Self::Year => FaultCode::SintassiExtraXsd,
             _ => FaultCode::SintassiXsd,
         }
     }

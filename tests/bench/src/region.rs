@@ -146,6 +146,6 @@ pub(crate) fn position(client_reference: &str) -> NewPosition {
         description: "TARI 2026".to_owned(),
         debtor: Some(debtor),
         options: vec![NewOption { description: "Unica rata".to_owned(), instalments: vec![instalment] }],
-        draft: false,
+        ..NewPosition::default()
     }
 }

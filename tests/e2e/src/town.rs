@@ -199,10 +199,12 @@ impl Town {
 
     /// A debt of EUR 120.00; returns its notice number.
     pub async fn create_debt(&self, client_reference: &str) -> String {
-        let request = CreatePositionRequest {
-            institution: self.names.fiscal_code.clone(),
-            position: Some(new_position(client_reference)),
-        };
+        self.create(new_position(client_reference)).await
+    }
+
+    /// A debt; returns its first notice number.
+    pub async fn create(&self, new: NewPosition) -> String {
+        let request = CreatePositionRequest { institution: self.names.fiscal_code.clone(), position: Some(new) };
         let answer = self.positions().await.create_position(request).await.unwrap().into_inner();
         answer.position.unwrap().options[0].instalments[0].notice_number.clone()
     }
@@ -282,6 +284,6 @@ pub fn new_position(client_reference: &str) -> NewPosition {
         description: "TARI 2026".to_owned(),
         debtor: Some(debtor),
         options: vec![NewOption { description: "Unica rata".to_owned(), instalments: vec![instalment] }],
-        draft: false,
+        ..NewPosition::default()
     }
 }

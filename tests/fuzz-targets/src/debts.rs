@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use fiorino_domain::{debtor, fiscal_code::DebtorCode};
 use fiorino_proto::{
     payments::v1::PaymentRecorded,
-    positions::v1::{CreatePositionsRequest, Debtor, NewInstalment, NewOption, NewPosition, PersonKind},
+    positions::v1::{
+        CreatePositionsRequest, Debtor, MapEntry, NewInstalment, NewOption, NewPosition, NewTransfer, PersonKind, Stamp,
+    },
     receipts::v1::{ApplyOutcome, ApplyReceiptsRequest, Receipt, ReceiptTransfer},
 };
 use fiorino_tenant::Error;
@@ -97,9 +99,28 @@ pub(crate) fn position_seeds() -> Vec<Vec<u8>> {
         amount_cents: 12_000,
         due_date: "2026-12-31".into(),
         description: "TARI 2026".into(),
-        notice_number: String::new(),
+        ..NewInstalment::default()
     };
-    let numbered = NewInstalment { notice_number: "312000000000471179".into(), ..instalment.clone() };
+    let entry = |key: &str| MapEntry { key: key.into(), value: "A000|2026|TEFA".into() };
+    let tari = NewTransfer { amount_cents: 8_400, ..NewTransfer::default() };
+    let tefa = NewTransfer {
+        amount_cents: 2_000,
+        beneficiary: "80236140770".into(),
+        account: "tefa".into(),
+        taxonomy_code: "9/0201102IM/".into(),
+        remittance: "TEFA 2026".into(),
+        metadata: vec![entry("TARI-TEFA-2")],
+        ..NewTransfer::default()
+    };
+    let digest = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".into();
+    let stamp = Some(Stamp { document_digest: digest, province: "RM".into() });
+    let stamp = NewTransfer { amount_cents: 1_600, stamp, ..NewTransfer::default() };
+    let numbered = NewInstalment {
+        notice_number: "312000000000471179".into(),
+        transfers: vec![tari, tefa, stamp],
+        metadata: vec![entry("pratica")],
+        ..instalment.clone()
+    };
     let debtor = Debtor {
         kind: PersonKind::Natural.into(),
         fiscal_code: "RSSMRA80A01H501U".into(),
@@ -114,7 +135,7 @@ pub(crate) fn position_seeds() -> Vec<Vec<u8>> {
         description: "TARI 2026".into(),
         debtor: Some(debtor),
         options: vec![NewOption { description: "unica".into(), instalments: vec![instalment.clone()] }],
-        draft: false,
+        ..NewPosition::default()
     };
     let halves = NewOption { description: "rate".into(), instalments: vec![numbered, instalment] };
     let anonymous = Debtor {

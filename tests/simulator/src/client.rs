@@ -13,7 +13,7 @@ pub(crate) enum Command {
     /// Tells the outcome of an activated payment.
     Outcome(Outcome),
     /// Verifies, activates and pays a notice.
-    Pay(Notice),
+    Pay(Activate),
     /// Registers something at pagoPA, or replaces it.
     #[command(subcommand)]
     Register(Register),
@@ -45,8 +45,8 @@ pub(crate) struct Activate {
     /// Amount that is asked for, in cents.
     #[arg(long)]
     amount_cents: Option<u64>,
-    /// `POSTAL` or `PAGOPA`.
-    #[arg(long)]
+    /// `POSTAL`: by a postal slip; `PAGOPA`: at a touch point of pagoPA's own, such as its app.
+    #[arg(long, value_parser = ["POSTAL", "PAGOPA"])]
     transfer_type: Option<String>,
 }
 
@@ -134,13 +134,8 @@ impl Command {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Verify(notice) => notice.server.call("psp/verify", &notice.body()).await,
-            Self::Pay(notice) => notice.server.call("psp/pay", &notice.body()).await,
-            Self::Activate(Activate { notice, amount_cents, transfer_type }) => {
-                let mut body = notice.body();
-                body["amountCents"] = json!(amount_cents);
-                body["transferType"] = json!(transfer_type);
-                notice.server.call("psp/activate", &body).await
-            }
+            Self::Pay(asked) => asked.notice.server.call("psp/pay", &asked.body()).await,
+            Self::Activate(asked) => asked.notice.server.call("psp/activate", &asked.body()).await,
             Self::Outcome(Outcome { server, token, told }) => {
                 let outcome = match told {
                     Told::Ok => "OK",
@@ -180,6 +175,17 @@ impl Register {
                 server.call("registry/ibans", &body).await
             }
         }
+    }
+}
+
+// === impl Activate ===
+
+impl Activate {
+    fn body(&self) -> Value {
+        let mut body = self.notice.body();
+        body["amountCents"] = json!(self.amount_cents);
+        body["transferType"] = json!(self.transfer_type);
+        body
     }
 }
 

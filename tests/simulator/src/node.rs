@@ -2,6 +2,7 @@
 
 pub mod delivery;
 pub mod fault;
+mod payment;
 
 use std::{
     collections::BTreeMap,
@@ -293,7 +294,7 @@ impl Node {
             payment_note: entry.extras.payment_note.clone(),
         };
         let beneficiaries: Vec<String> =
-            transfers(&entry.payment).filter_map(|t| t.text_of("fiscalCodePA").map(str::to_owned)).collect();
+            payment::transfers(&entry.payment).filter_map(|t| t.text_of("fiscalCodePA").map(str::to_owned)).collect();
         for (addressee, station) in self.registry.lock().addressees(&entry.route, &beneficiaries) {
             let operation = if station.primitive_version == 1 { Operation::SendRt } else { Operation::SendRtV2 };
             let request = messages::send_receipt(
@@ -367,28 +368,24 @@ impl Node {
         }
     }
 
-    /// Every transfer must go to a known institution's registered account.
+    /// Every transfer must go to a known institution's registered account, and name none but such as the alternative.
     fn check_transfers(&self, payment: &Element) -> Result<usize, Fault> {
         let contents = self.registry.lock();
         let mut count = 0;
-        for transfer in transfers(payment) {
+        for transfer in payment::transfers(payment) {
             count += 1;
             let beneficiary = transfer.text_of("fiscalCodePA").unwrap_or_default();
             if !contents.institutions.get(beneficiary).is_some_and(|i| i.enabled) {
                 return Err(Fault::malformed());
             }
-            if let Some(iban) = transfer.text_of("IBAN")
-                && !contents.iban_usable(beneficiary, iban, clock::now())
-            {
-                return Err(Fault::node("PPT_IBAN_NON_CENSITO"));
+            for iban in payment::accounts(transfer) {
+                if !contents.iban_usable(beneficiary, iban, clock::now()) {
+                    return Err(Fault::node("PPT_IBAN_NON_CENSITO"));
+                }
             }
         }
         Ok(count)
     }
-}
-
-fn transfers(payment: &Element) -> impl Iterator<Item = &Element> {
-    payment.child("transferList").into_iter().flat_map(|list| list.children.iter())
 }
 
 fn addressing<'a>(institution: &'a str, station: &'a Station) -> Addressing<'a> {

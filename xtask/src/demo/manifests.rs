@@ -12,6 +12,8 @@ use crate::installation::PLATFORM;
 
 /// Namespace of the municipality in `examples/comune.yaml`.
 const MUNICIPALITY: &str = "comune";
+/// Namespace of the province in `examples/provincia.yaml`.
+const PROVINCE: &str = "provincia";
 /// Where the operator gets to within seconds.
 const STATUS_DEADLINE: Duration = Duration::from_secs(30);
 /// pagoPA is asked again after 1, 2, 4, ... seconds.
@@ -36,6 +38,17 @@ pub(crate) struct Municipality {
     pub(crate) iban: String,
     /// Host name of its portal.
     pub(crate) hostname: String,
+}
+
+/// Who shares in payments, as pagoPA would be told.
+#[derive(Debug, Clone)]
+pub(crate) struct Beneficiary {
+    /// 11 digits.
+    pub(crate) fiscal_code: String,
+    /// As pagoPA shows it.
+    pub(crate) legal_name: String,
+    /// The account's number.
+    pub(crate) iban: String,
 }
 
 /// The broker's fiscal code, from its manifest.
@@ -68,6 +81,24 @@ pub(crate) async fn apply_platform(world: &World, examples: &Path, dir: &Path, k
 pub(crate) async fn apply_municipality(world: &World, examples: &Path) -> Result<()> {
     let file = examples.join("comune.yaml").display().to_string();
     world.kubectl(&["apply", "--filename", &file], "").await.map(drop)
+}
+
+/// Applies `examples/provincia.yaml`, and waits until every service has it.
+pub(crate) async fn apply_province(world: &World, examples: &Path) -> Result<Beneficiary> {
+    let file = examples.join("provincia.yaml").display().to_string();
+    world.kubectl(&["apply", "--filename", &file], "").await?;
+    let look = async || {
+        let institution = first(world, "creditorinstitutions", PROVINCE).await?;
+        ensure!(condition(&institution, "Ready") == "True", "Ready={}", condition(&institution, "Ready"));
+        let account = first(world, "ibans", PROVINCE).await?;
+        Ok(Beneficiary {
+            fiscal_code: text(&institution, "/spec/fiscalCode")?,
+            legal_name: text(&institution, "/spec/legalName")?,
+            iban: text(&account, "/spec/numbers/0/iban")?,
+        })
+    };
+    let result: Result<Beneficiary> = eventually(STATUS_DEADLINE, look).await;
+    result.context("the province did not become Ready=True")
 }
 
 /// Waits until the status says that the municipality is configured, not payable yet, and who must act; answers with that.

@@ -9,8 +9,8 @@ use fiorino_proto::payments::v1::payments_client::PaymentsClient;
 use fiorino_proto::payments::v1::{ListPaymentsRequest, PaymentRecorded};
 use fiorino_proto::positions::v1::positions_client::PositionsClient;
 use fiorino_proto::positions::v1::{
-    CreatePositionRequest, Debtor, GetPositionRequest, InstalmentState, NewInstalment, NewOption, NewPosition,
-    PersonKind, get_position_request,
+    CreatePositionRequest, Debtor, GetPositionRequest, InstalmentState, MapEntry, NewInstalment, NewOption,
+    NewPosition, NewTransfer, PersonKind, get_position_request,
 };
 use fiorino_rig::certs::Identity;
 use fiorino_rig::eventually;
@@ -22,6 +22,8 @@ const EFFECT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the demo asks for: 120.00 euro.
 pub(crate) const AMOUNT_CENTS: i64 = 12_000;
+/// Of these, what is the province's.
+const TEFA_CENTS: i64 = 2_000;
 
 /// Clients of both services.
 #[derive(Debug, Clone)]
@@ -38,13 +40,20 @@ impl Services {
         Ok(Self { tenant: channel(tenant, "tenant", identity)?, reporting: channel(reporting, "reporting", identity)? })
     }
 
-    /// Creates a debt of a citizen and answers with its notice number.
-    pub(crate) async fn create_debt(&self, institution: &str, service: &str, reference: &str) -> Result<String> {
+    /// Creates a debt of a citizen and answers with its notice number; without transfers its service divides it.
+    pub(crate) async fn create_debt(
+        &self,
+        institution: &str,
+        service: &str,
+        reference: &str,
+        transfers: Vec<NewTransfer>,
+    ) -> Result<String> {
         let instalment = NewInstalment {
             amount_cents: AMOUNT_CENTS,
             due_date: due_date()?,
             description: "Tassa sui rifiuti, prima rata".to_owned(),
-            notice_number: String::new(),
+            transfers,
+            ..NewInstalment::default()
         };
         let position = NewPosition {
             client_reference: reference.to_owned(),
@@ -52,7 +61,7 @@ impl Services {
             description: "Tassa sui rifiuti".to_owned(),
             debtor: Some(debtor()),
             options: vec![NewOption { description: "Rata unica".to_owned(), instalments: vec![instalment] }],
-            draft: false,
+            ..NewPosition::default()
         };
         let request = CreatePositionRequest { institution: institution.to_owned(), position: Some(position) };
         let answer = PositionsClient::new(self.tenant.clone()).create_position(request).await?.into_inner();
@@ -102,6 +111,28 @@ impl Services {
         }
         Ok(())
     }
+}
+
+/// The waste tax, and TEFA on top of it for a province: parts to the cent, with the metadata that both are to carry.
+pub(crate) fn tari_and_tefa(province: &str) -> Vec<NewTransfer> {
+    let metadata = |id: u32, tribute: &str| {
+        vec![MapEntry { key: format!("TARI-TEFA-{id}"), value: format!("A000|2026|{tribute}") }]
+    };
+    let tari = NewTransfer {
+        amount_cents: AMOUNT_CENTS - TEFA_CENTS,
+        metadata: metadata(1, "3944"),
+        ..NewTransfer::default()
+    };
+    let tefa = NewTransfer {
+        amount_cents: TEFA_CENTS,
+        beneficiary: province.to_owned(),
+        account: "tefa".to_owned(),
+        taxonomy_code: "9/0201102IM/".to_owned(),
+        remittance: "TEFA 2026".to_owned(),
+        metadata: metadata(2, "TEFA"),
+        ..NewTransfer::default()
+    };
+    vec![tari, tefa]
 }
 
 fn channel(url: &str, name: &str, identity: &Identity) -> Result<Channel> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::manifests::Municipality;
+use super::manifests::{Beneficiary, Municipality};
 
 /// Control API of the simulator.
 #[derive(Debug, Clone)]
@@ -48,9 +48,18 @@ impl Pagopa {
         Ok(())
     }
 
-    /// Verifies, activates and pays a notice as a PSP does, and answers with the receipt's id.
+    /// pagoPA knows who shares in payments, and the account.
+    pub(crate) async fn register_beneficiary(&self, beneficiary: &Beneficiary) -> Result<()> {
+        let Beneficiary { fiscal_code, legal_name, iban } = beneficiary;
+        self.post("/registry/institutions", &json!({"fiscalCode": fiscal_code, "companyName": legal_name})).await?;
+        let iban = json!({"fiscalCode": fiscal_code, "iban": iban, "validityDate": "2020-01-01T00:00:00Z"});
+        self.post("/registry/ibans", &iban).await.map(drop)
+    }
+
+    /// Verifies, activates and pays a notice as a PSP does, at one of pagoPA's own touch points, and answers with the receipt's id.
     pub(crate) async fn pay(&self, institution: &str, notice: &str) -> Result<String> {
-        let answer = self.post("/psp/pay", &json!({"fiscalCode": institution, "noticeNumber": notice})).await?;
+        let body = json!({"fiscalCode": institution, "noticeNumber": notice, "transferType": "PAGOPA"});
+        let answer = self.post("/psp/pay", &body).await?;
         let receipt = answer.get("receiptId").and_then(Value::as_str);
         receipt.map(str::to_owned).with_context(|| format!("the simulator answered without a receipt: {answer}"))
     }

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::manifests::{self, Municipality};
-use super::mesh::{AMOUNT_CENTS, Services};
+use super::mesh::{self, AMOUNT_CENTS, Services};
 use super::pagopa::Pagopa;
 use super::portal;
 use super::steps::Steps;
@@ -31,7 +31,13 @@ pub(crate) struct Told {
 pub(crate) async fn tell(context: &Context, installation: &Installation, steps: &mut Steps) -> Result<Told> {
     let pagopa = Pagopa::new(&installation.world.addresses().simulator_url)?;
     let municipality = onboard(context, installation, &pagopa, steps).await?;
-    let notice = pay(installation, &pagopa, &municipality, steps).await?;
+    let examples = context.root.join("examples");
+    let province = async {
+        let province = manifests::apply_province(&installation.world, &examples).await?;
+        pagopa.register_beneficiary(&province).await.map(|()| province.fiscal_code)
+    };
+    let province = steps.run("kubectl apply examples/provincia.yaml", province).await?;
+    let notice = pay(installation, &pagopa, (&municipality, &province), steps).await?;
     let page = steps.run("trace from the node's call to reporting", trace::page(&installation.zipkin.url)).await?;
     say::line(&format!("         {page}"));
     let portal_url = format!("http://{}:{}", municipality.hostname, installation.world.addresses().portal_port);
@@ -74,23 +80,24 @@ async fn onboard(
     Ok(municipality)
 }
 
-/// From a debt to a payment in reporting; answers with another notice that is left to be paid.
+/// From a debt with given parts to a payment in reporting; answers with another notice that is left to be paid.
 async fn pay(
     installation: &Installation,
     pagopa: &Pagopa,
-    municipality: &Municipality,
+    (municipality, province): (&Municipality, &str),
     steps: &mut Steps,
 ) -> Result<String> {
     let (addresses, dev) = (installation.world.addresses(), installation.world.mesh().identity("dev"));
     let services = Services::new(&addresses.tenant_grpc, &addresses.reporting_grpc, &dev)?;
     let institution = municipality.fiscal_code.as_str();
-    let notice = steps.run("debt created", services.create_debt(institution, SERVICE, "demo-1")).await?;
+    let shared = services.create_debt(institution, SERVICE, "demo-1", mesh::tari_and_tefa(province));
+    let notice = steps.run("debt created: 100.00 for the municipality, 20.00 for the province", shared).await?;
     say::line(&format!("         notice {notice}"));
     let paid = async {
         let receipt = pagopa.pay(institution, &notice).await?;
         pagopa.ensure_no_violations().await.map(|()| receipt)
     };
-    let receipt = steps.run("verified, activated and paid through the simulated PSP", paid).await?;
+    let receipt = steps.run("verified, activated and paid at a touch point of the simulated pagoPA", paid).await?;
     steps.run("debt closed by the receipt", services.debt_paid(institution, &notice, &receipt)).await?;
     let reported = async {
         let payment = services.payment(institution, &notice).await?;
@@ -108,7 +115,7 @@ async fn pay(
         payment.paid_at
     ));
     steps.run("no case waits for anybody", services.no_cases()).await?;
-    steps.run("another debt, left to be paid", services.create_debt(institution, SERVICE, "demo-2")).await
+    steps.run("another debt, left to be paid", services.create_debt(institution, SERVICE, "demo-2", Vec::new())).await
 }
 
 async fn show(installation: &Installation) -> Result<()> {

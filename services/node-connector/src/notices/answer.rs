@@ -4,7 +4,7 @@ use fiorino_domain::{
     date::LegalDate, iban::Iban, institution::InstitutionCode, money::Cents, secret::Masked, taxonomy::TaxonomyCode,
 };
 use fiorino_proto::notices::v1::{self as proto, ActivatedNotice, PayableNotice};
-use fiorino_wire::{Account, Debtor, DueDate, EntityKind, MapEntry, Payment, QrCode, Transfer, VerifiedNotice};
+use fiorino_wire::{Account, Debtor, DueDate, EntityKind, MapEntry, Payment, QrCode, Stamp, Transfer, VerifiedNotice};
 
 /// A field of tenant's reply that cannot be answered. Never its value: that may be personal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ pub(super) fn payment(activated: ActivatedNotice) -> Result<Payment, Broken> {
         office_name: told(notice.office_name),
         debtor: debtor(activated.debtor.ok_or(Broken { field: "debtor" })?)?,
         transfers: activated.transfers.into_iter().map(transfer).collect::<Result<_, _>>()?,
-        metadata: Vec::new(),
+        metadata: metadata(activated.metadata),
     })
 }
 
@@ -73,18 +73,32 @@ fn debtor(debtor: proto::Debtor) -> Result<Debtor, Broken> {
 }
 
 fn transfer(transfer: proto::Transfer) -> Result<Transfer, Broken> {
+    let account = account(&transfer)?;
     Ok(Transfer {
         id: transfer.id,
         amount: cents(transfer.amount_cents, "transfers.amount_cents")?,
         institution: InstitutionCode::parse(&transfer.beneficiary)
             .map_err(|_| Broken { field: "transfers.beneficiary" })?,
         company_name: told(transfer.beneficiary_name),
-        account: Account::Iban(Iban::parse(&transfer.iban).map_err(|_| Broken { field: "transfers.iban" })?),
+        account,
         remittance_information: transfer.remittance,
         category: TaxonomyCode::parse(&transfer.taxonomy_code)
             .map_err(|_| Broken { field: "transfers.taxonomy_code" })?,
-        metadata: transfer.metadata.into_iter().map(|entry| MapEntry { key: entry.key, value: entry.value }).collect(),
+        metadata: metadata(transfer.metadata),
     })
+}
+
+fn account(transfer: &proto::Transfer) -> Result<Account, Broken> {
+    let Some(stamp) = &transfer.stamp else {
+        return Iban::parse(&transfer.iban).map(Account::Iban).map_err(|_| Broken { field: "transfers.iban" });
+    };
+    let document_hash =
+        stamp.document_digest[..].try_into().map_err(|_| Broken { field: "transfers.stamp.document_digest" })?;
+    Ok(Account::Stamp(Stamp { document_hash, province: stamp.province.clone() }))
+}
+
+fn metadata(entries: Vec<proto::MapEntry>) -> Vec<MapEntry> {
+    entries.into_iter().map(|entry| MapEntry { key: entry.key, value: entry.value }).collect()
 }
 
 fn cents(amount: i64, field: &'static str) -> Result<Cents, Broken> {
@@ -137,6 +151,7 @@ mod tests {
                 taxonomy_code: "9/0101101IM/".into(),
                 ..proto::Transfer::default()
             }],
+            metadata: Vec::new(),
         }
     }
 
@@ -158,12 +173,27 @@ mod tests {
         assert_eq!((payment.debtor.email, payment.transfers[0].company_name.as_deref()), (None, None));
     }
 
+    #[test]
+    fn metadata_and_stamps_are_passed_on() {
+        let mut reply = activated();
+        let entry = |key: &str| proto::MapEntry { key: key.into(), value: "A000|2026|3944".into() };
+        reply.metadata = vec![entry("pratica")];
+        reply.transfers[0].metadata = vec![entry("TARI-TEFA-1")];
+        reply.transfers[0].iban.clear();
+        reply.transfers[0].stamp = Some(proto::Stamp { document_digest: vec![7; 32].into(), province: "MI".into() });
+        let payment = payment(reply).unwrap();
+        assert_eq!((&*payment.metadata[0].key, &*payment.transfers[0].metadata[0].key), ("pratica", "TARI-TEFA-1"));
+        let stamp = Stamp { document_hash: [7; 32], province: "MI".into() };
+        assert_eq!(payment.transfers[0].account, Account::Stamp(stamp));
+    }
+
     #[rstest]
     #[case::amount(|reply: &mut ActivatedNotice| reply.notice.as_mut().unwrap().amount_cents = -1, "amount_cents")]
     #[case::due(|reply: &mut ActivatedNotice| reply.notice.as_mut().unwrap().due_date = "16/06/2026".into(), "due_date")]
     #[case::debtor(|reply: &mut ActivatedNotice| reply.debtor = None, "debtor")]
     #[case::kind(|reply: &mut ActivatedNotice| reply.debtor.as_mut().unwrap().kind = "X".into(), "debtor.kind")]
     #[case::iban(|reply: &mut ActivatedNotice| reply.transfers[0].iban = "IT00".into(), "transfers.iban")]
+    #[case::stamp(|reply: &mut ActivatedNotice| reply.transfers[0].stamp = Some(proto::Stamp::default()), "transfers.stamp.document_digest")]
     #[case::taxonomy(|reply: &mut ActivatedNotice| reply.transfers[0].taxonomy_code.clear(), "transfers.taxonomy_code")]
     fn a_field_that_cannot_be_read_is_named(#[case] spoil: fn(&mut ActivatedNotice), #[case] field: &str) {
         let mut reply = activated();

@@ -1,6 +1,6 @@
 //! Verify and get when all is well: what is asked of tenant, and what is answered.
 
-use fiorino_proto::notices::v1::TransferType;
+use fiorino_proto::notices::v1::{MapEntry, Transfer, TransferType};
 use fiorino_wire::{FaultCode, Version};
 use futures::future::join_all;
 use rstest::rstest;
@@ -33,15 +33,27 @@ async fn a_notice_without_due_date_is_due_at_the_end_of_the_fifth_year() {
 }
 
 #[rstest]
-#[case::plain(Version::V1, "", TransferType::Unspecified, 0)]
-#[case::postal(Version::V1, "<amount>120.00</amount><transferType>POSTAL</transferType>", TransferType::Postal, 12_000)]
-#[case::pagopa(Version::V2, "<amount>1.10</amount><transferType>PAGOPA</transferType>", TransferType::Pagopa, 110)]
+#[case::plain(Version::V1, "", TransferType::Unspecified, None)]
+#[case::postal(
+    Version::V1,
+    "<amount>120.00</amount><transferType>POSTAL</transferType>",
+    TransferType::Postal,
+    Some(12_000)
+)]
+#[case::pagopa(
+    Version::V2,
+    "<amount>1.10</amount><transferType>PAGOPA</transferType>",
+    TransferType::Pagopa,
+    Some(110)
+)]
+#[case::nothing(Version::V1, "<amount>0.00</amount>", TransferType::Unspecified, Some(0))]
+#[case::nothing_by_v2(Version::V2, "<amount>0.00</amount>", TransferType::Unspecified, Some(0))]
 #[tokio::test]
 async fn a_payable_notice_is_activated(
     #[case] version: Version,
     #[case] rest: &str,
     #[case] transfer_type: TransferType,
-    #[case] requested_cents: i64,
+    #[case] requested_cents: Option<i64>,
 ) {
     let (rig, node) = Rig::with_node().await;
     let reply = node.call(&rig.names.station, messages::get_with(version, &rig.names, NOTICE, rest)).await;
@@ -50,6 +62,40 @@ async fn a_payable_notice_is_activated(
     assert_eq!(told, ["12000000000471179", "120.00", "IT60X0542811101000000123456", "9/0101101IM/"]);
     let asked = &rig.tenant.script().activated[0];
     assert_eq!((asked.transfer_type(), asked.requested_cents), (transfer_type, requested_cents));
+}
+
+/// What TARI and TEFA need (pagopa.md 2.9): parts to the cent with their keys, and the payment's own metadata, in both versions.
+#[rstest]
+#[tokio::test]
+async fn metadata_and_parts_leave_as_tenant_answers_them(#[values(Version::V1, Version::V2)] version: Version) {
+    let (rig, node) = Rig::with_node().await;
+    let entry = |key: &str, value: &str| MapEntry { key: key.into(), value: value.into() };
+    let mut activated = tenant::activated(&rig.names.institution);
+    activated.metadata = vec![entry("pratica", "7/2026")];
+    activated.transfers[0].amount_cents = 10_000;
+    activated.transfers[0].metadata = vec![entry("TARI-TEFA-1", "A000|2026|3944")];
+    let tefa = Transfer {
+        id: 2,
+        amount_cents: 2_000,
+        remittance: "TEFA 2026".into(),
+        taxonomy_code: "9/0201102IM/".into(),
+        metadata: vec![entry("TARI-TEFA-2", "A000|2026|TEFA"), entry("IBANAPPOGGIO", "IT26A0760103200001012345678")],
+        ..activated.transfers[0].clone()
+    };
+    activated.transfers.push(tefa);
+    rig.tenant.script().payable.insert(NOTICE.to_owned(), activated);
+    let reply = node.call(&rig.names.station, messages::get(version, &rig.names, NOTICE)).await;
+    reply.assert_ok();
+    for told in [
+        "<transferAmount>100.00</transferAmount>",
+        "<mapEntry><key>TARI-TEFA-1</key><value>A000|2026|3944</value></mapEntry>",
+        "<transferAmount>20.00</transferAmount>",
+        "<mapEntry><key>TARI-TEFA-2</key><value>A000|2026|TEFA</value></mapEntry>",
+        "<mapEntry><key>IBANAPPOGGIO</key><value>IT26A0760103200001012345678</value></mapEntry>",
+        "</transferList><metadata><mapEntry><key>pratica</key><value>7/2026</value></mapEntry></metadata>",
+    ] {
+        assert!(reply.body.contains(told), "no {told} in {}", reply.body);
+    }
 }
 
 #[tokio::test]

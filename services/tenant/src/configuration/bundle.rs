@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Features of resources that tenant itself understands.
-const FEATURES: &[&str] = &[];
+const FEATURES: &[&str] = &["postal-account"];
 
 /// Bounds of one bundle: a message stays under the server's limit, a resource under a chunk of the stream.
 const CHILDREN_MAX: usize = 2_000;

@@ -68,6 +68,8 @@ pub(super) struct Account {
     /// Empty = the institution.
     pub(super) holder: String,
     pub(super) numbers: Vec<Number>,
+    /// Another account of the institution, for postal slips.
+    pub(super) postal: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -300,8 +302,11 @@ fn account(spec: AccountSpec, reader: &mut Reader<'_>) -> Option<Account> {
     days.dedup();
     let days_ok = !numbers.is_empty() && days.len() == numbers.len();
     reader.require("numbers", days_ok, "must have at least one entry, each with another valid_from")?;
-    let ((), holder) = (name_ok?, holder?);
-    Some(Account { name: spec.name, holder, numbers })
+    let postal = Some(spec.postal_account).filter(|name| !name.is_empty());
+    let postal_ok = postal.as_ref().is_none_or(|name| is_name(name) && *name != spec.name);
+    let postal_ok = reader.require("postal_account", postal_ok, "must be the name of another account, or empty");
+    let ((), holder, ()) = (name_ok?, holder?, postal_ok?);
+    Some(Account { name: spec.name, holder, numbers, postal })
 }
 
 fn number(spec: &AccountNumber, reader: &mut Reader<'_>) -> Option<Number> {

@@ -3,7 +3,7 @@
 use fiorino_domain::{case::CaseKind, institution::InstitutionCode, money::Cents, position::InstalmentState};
 use fiorino_kit::store;
 use fiorino_proto::notices::v1::{
-    ActivateReply, ActivatedNotice, Activation, NoticeRef, Refusal, TransferType, activate_reply::Reply,
+    ActivateReply, ActivatedNotice, Activation, NoticeRef, TransferType, activate_reply::Reply,
 };
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
@@ -12,7 +12,7 @@ use sqlx::{PgConnection, types::Json};
 use tracing::Instrument as _;
 
 use super::{
-    judge::{Payable, Resolved, judge},
+    judge::{Answered, Payable, Resolved, judge},
     read::Found,
 };
 use crate::cases::NewCase;
@@ -23,7 +23,8 @@ pub(super) struct Record {
     nav: String,
     station_id: String,
     amount: Cents,
-    requested_cents: i64,
+    /// `None` = not told.
+    requested_cents: Option<i64>,
     transfer_type: TransferType,
     payment_note: String,
     transfers: Vec<RecordedTransfer>,
@@ -37,7 +38,11 @@ struct RecordedTransfer {
     id: u8,
     cents: Cents,
     beneficiary: InstitutionCode,
+    /// Empty for a stamp.
     iban: String,
+    /// A postal account that was answered beside it: pagoPA may settle to this one instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alternative: Option<String>,
 }
 
 /// What is answered to one activation.
@@ -50,15 +55,14 @@ pub(super) struct Answer {
 /// Judges one activation: pure.
 pub(super) fn answer(asked: &Activation, found: &Found, now: Timestamp) -> Answer {
     let wanted = asked.transfer_type();
-    let payable = judge(found, now)
-        .and_then(|payable| if payable.allows(wanted) { Ok(payable) } else { Err(Refusal::TransferType) });
-    match payable {
+    match judge(found, now) {
         Err(refusal) => Answer { reply: ActivateReply { reply: Some(Reply::Refusal(refusal.into())) }, record: None },
         Ok(payable) => {
             let activated = ActivatedNotice {
                 notice: Some(payable.summary()),
                 debtor: payable.notice.debtor.clone().map(Into::into),
-                transfers: payable.transfers(),
+                transfers: payable.transfers(wanted),
+                metadata: payable.metadata(),
             };
             Answer {
                 reply: ActivateReply { reply: Some(Reply::Activated(activated)) },
@@ -97,7 +101,7 @@ pub(super) async fn record(
     .bind(text(|one| &one.nav))
     .bind(text(|one| &one.station_id))
     .bind(number(|one| one.amount.get()))
-    .bind(number(|one| one.requested_cents))
+    .bind(records.iter().map(|one| one.requested_cents).collect::<Vec<_>>())
     .bind(records.iter().map(|one| transfer_type_number(one.transfer_type)).collect::<Vec<_>>())
     .bind(text(|one| &one.payment_note))
     .bind(records.iter().map(|one| Json(&one.transfers)).collect::<Vec<_>>())
@@ -146,11 +150,10 @@ const fn transfer_type_number(wanted: TransferType) -> i16 {
 
 impl Record {
     fn of(asked: &Activation, transfer_type: TransferType, payable: &Payable<'_>) -> Self {
-        let transfer = |resolved: &Resolved| RecordedTransfer {
-            id: resolved.id,
-            cents: resolved.cents,
-            beneficiary: resolved.beneficiary,
-            iban: resolved.number.iban.clone(),
+        let transfer = |resolved: &Resolved| {
+            let Answered { iban, alternative } = resolved.answered(transfer_type);
+            let Resolved { id, cents, beneficiary, .. } = *resolved;
+            RecordedTransfer { id, cents, beneficiary, iban, alternative }
         };
         Self {
             institution_id: payable.institution.id,

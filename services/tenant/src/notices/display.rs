@@ -65,9 +65,7 @@ fn shown(found: &Found, attempted_at: Option<Timestamp>, now: Timestamp) -> Opti
         Err(Refusal::Cancelled) => NoticeState::Cancelled,
         Err(Refusal::Expired) => NoticeState::Expired,
         Err(Refusal::NoAccount) => NoticeState::Unavailable,
-        Err(
-            Refusal::Unknown | Refusal::Institution | Refusal::Station | Refusal::TransferType | Refusal::Unspecified,
-        ) => {
+        Err(Refusal::Unknown | Refusal::Institution | Refusal::Station | Refusal::Unspecified) => {
             return None;
         }
     };

@@ -19,8 +19,8 @@ use sqlx::{FromRow, PgConnection, Row as _, postgres::PgRow, types::Json};
 use tracing::Instrument as _;
 
 use crate::positions::{
-    rows::{decode, expiry_policy, legal_date},
-    stored::{StoredDebtor, StoredTransfer},
+    rows::{decode, expiry_policy, legal_date, metadata},
+    stored::{StoredDebtor, StoredEntry, StoredTransfer},
 };
 
 /// What is known of a notice that was asked for.
@@ -62,6 +62,12 @@ pub(super) struct Notice {
     pub(super) number: Option<Number>,
     /// Those of other institutions' accounts, by transfer; one that is missing cannot be used today.
     pub(super) others: BTreeMap<u8, Number>,
+    /// The postal number beside that of its account; only for an activation.
+    pub(super) postal: Option<String>,
+    /// Those of other accounts, by transfer; only for an activation.
+    pub(super) postal_others: BTreeMap<u8, String>,
+    /// Of the payment; only for an activation.
+    pub(super) metadata: Vec<StoredEntry>,
     /// Only for an activation.
     pub(super) debtor: Option<StoredDebtor>,
 }
@@ -78,14 +84,14 @@ pub(super) struct Number {
 pub(super) enum Wanted {
     /// What verify answers.
     Summary,
-    /// What an activation answers: the debtor too.
+    /// What an activation answers: debtor, metadata and postal numbers too.
     All,
 }
 
-/// The statement; `$more` is what else it reads of the notice. Each `limit 1` leaves the planner one way, whatever it believes of the
+/// The statement; `$more` is what else it reads of the notice, `$from` where from. Each `limit 1` leaves the planner one way, whatever it believes of the
 /// tables: a look-up by key per notice.
 macro_rules! statement {
-    ($more:literal) => {
+    ($more:literal, $from:literal) => {
         concat!(
             "select asked.place, i.institution_id, i.fiscal_code, i.phase, i.legal_name, i.office_name, i.config_seq,
                  i.node_connected_at is not null as node_connected,
@@ -104,7 +110,7 @@ macro_rules! statement {
              ) station on true
              left join lateral (
                  select n.institution_id, n.nav, n.state, n.version, n.amount_cents, n.due_date, n.issued_on, n.expiry_policy,
-                     n.description, n.account, n.transfers, n.debtor
+                     n.description, n.account, n.transfers, n.debtor, n.metadata
                  from notice n where n.institution_id = i.institution_id and n.nav = asked.nav limit 1
              ) n on true
              left join lateral number_in_use(n.institution_id, n.account, $5) number on true
@@ -117,15 +123,43 @@ macro_rules! statement {
                  ) o
                  cross join lateral number_in_use(o.institution_id, t.\"to\" ->> 'account', $5) used
                  where t.\"to\" is not null
-             ) shared on true"
+             ) shared on true",
+            $from
         )
     };
 }
 
 /// Verify: reads, locks nothing.
-pub(super) const SUMMARY: &str = statement!("null::jsonb as debtor");
+pub(super) const SUMMARY: &str = statement!(
+    "null::jsonb as debtor, null::jsonb as metadata, null::text as postal_iban, null::jsonb as postal_others",
+    ""
+);
 
-const ALL: &str = statement!("n.debtor");
+/// What an activation reads: the accounts by primary key once more, for the postal ones that they name.
+pub(super) const ALL: &str = statement!(
+    "n.debtor, n.metadata, slip.iban as postal_iban, slips.others as postal_others",
+    " left join lateral (
+         select used.iban
+         from (select a.postal_account from account a
+               where a.institution_id = n.institution_id and a.name = n.account limit 1) a
+         cross join lateral number_in_use(n.institution_id, a.postal_account, $5) used
+         where used.postal
+     ) slip on true
+     left join lateral (
+         select jsonb_object_agg(t.id, used.iban) as others
+         from jsonb_to_recordset(n.transfers) as t (id int2, \"to\" jsonb)
+         cross join lateral (
+             select o.institution_id from institution o
+             where o.environment = $1 and o.fiscal_code = t.\"to\" ->> 'code' limit 1
+         ) o
+         cross join lateral (
+             select a.postal_account from account a
+             where a.institution_id = o.institution_id and a.name = t.\"to\" ->> 'account' limit 1
+         ) a
+         cross join lateral number_in_use(o.institution_id, a.postal_account, $5) used
+         where t.\"to\" is not null and used.postal
+     ) slips on true"
+);
 
 /// Activation: holds what it then reads, in the order in which everybody holds.
 pub(super) const HOLD: &str = "select count(*) from (
@@ -138,9 +172,10 @@ pub(super) const HOLD: &str = "select count(*) from (
 
 /// Display: never the debtor, but the latest attempt to pay.
 pub(super) const DISPLAY: &str = statement!(
-    "null::jsonb as debtor,
+    "null::jsonb as debtor, null::jsonb as metadata, null::text as postal_iban, null::jsonb as postal_others,
      (select a.activated_at from activation a
-      where a.institution_id = n.institution_id and a.nav = n.nav order by a.activated_at desc limit 1) as attempted_at"
+      where a.institution_id = n.institution_id and a.nav = n.nav order by a.activated_at desc limit 1) as attempted_at",
+    ""
 );
 
 /// What is known of the notices, in the order in which they are asked for.
@@ -284,7 +319,8 @@ impl Institution {
 impl Notice {
     /// The first of its accounts that has no number today, and whose it is.
     pub(super) fn unnumbered(&self, issuer: &Institution) -> Option<(InstitutionCode, &str)> {
-        self.transfers.iter().find_map(|transfer| match &transfer.to {
+        let mut to_accounts = self.transfers.iter().filter(|transfer| transfer.stamp.is_none());
+        to_accounts.find_map(|transfer| match &transfer.to {
             None => self.number.is_none().then_some((issuer.code, self.account.as_str())),
             Some(to) => (!self.others.contains_key(&transfer.id)).then_some((to.code, to.account.as_str())),
         })
@@ -310,6 +346,11 @@ impl Notice {
             others: row
                 .try_get::<Option<Json<BTreeMap<u8, Number>>>, _>("others")?
                 .map_or_else(BTreeMap::new, |json| json.0),
+            postal: row.try_get("postal_iban")?,
+            postal_others: row
+                .try_get::<Option<Json<BTreeMap<u8, String>>>, _>("postal_others")?
+                .map_or_else(BTreeMap::new, |json| json.0),
+            metadata: metadata(row.try_get("metadata")?),
             debtor: row.try_get::<Option<Json<StoredDebtor>>, _>("debtor")?.map(|json| json.0),
         })
     }

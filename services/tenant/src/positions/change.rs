@@ -18,8 +18,11 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
+    accounts,
+    division::{Division, Shares},
     draft, facts,
-    facts::Owner,
+    facts::{Owner, Service},
+    given::{self, Issuer},
     plan, read,
     rows::{NoticeRow, notice_columns},
     stored::StoredTransfer,
@@ -30,6 +33,8 @@ use crate::{Error, Result};
 /// Who wishes what, of whose position, and when.
 pub(super) struct Wish<'a> {
     pub(super) owner: &'a Owner,
+    /// As in the rows.
+    pub(super) environment: &'a str,
     pub(super) actor: &'a str,
     pub(super) now: Timestamp,
     /// Although somebody may be paying.
@@ -61,6 +66,7 @@ struct Changed {
     due: Option<LegalDate>,
     description: String,
     transfers: Vec<StoredTransfer>,
+    division: Option<Division>,
 }
 
 /// Does it in the caller's transaction; answers with the position that it was about.
@@ -116,7 +122,7 @@ async fn update(
     }
     next(row.state, InstalmentEvent::Change)
         .map_err(|refused| Error::precondition("notice_number", format!("{refused}; create a new position")))?;
-    let changed = changed(connection, &row, request).await?;
+    let changed = changed(connection, wish, &row, request).await?;
     let forced = attempts_allow(connection, wish, &[row.nav.as_str()]).await?;
     write(connection, &row, &changed).await?;
     let detail = json!({
@@ -124,6 +130,7 @@ async fn update(
         "amount_cents": [row.amount, changed.amount],
         "due_date": [row.due, changed.due],
         "description": row.description != changed.description,
+        "transfers": row.transfers != changed.transfers,
     });
     let entry = Entry { action: "changed", position_id: row.position_id, nav: Some(row.nav.as_str()), forced, detail };
     record(connection, wish, entry).await?;
@@ -206,13 +213,15 @@ async fn lock_one(connection: &mut PgConnection, owner: &Owner, notice_number: &
 
 async fn changed(
     connection: &mut PgConnection,
+    wish: &Wish<'_>,
     row: &NoticeRow,
     request: &proto::UpdateInstalmentRequest,
 ) -> Result<Changed> {
-    if request.amount_cents.is_none() && request.due_date.is_none() && request.description.is_none() {
+    let divided_anew = request.amount_cents.is_some() || !request.transfers.is_empty();
+    if !divided_anew && request.due_date.is_none() && request.description.is_none() {
         return Err(Error::invalid(
             "amount_cents",
-            "nothing is to be changed; send amount_cents, due_date or description",
+            "nothing is to be changed; send amount_cents, transfers, due_date or description",
         ));
     }
     let due = match &request.due_date {
@@ -223,20 +232,76 @@ async fn changed(
         None => row.description.clone(),
         Some(told) => description(&row.debtor.code, told).map_err(|message| Error::invalid("description", message))?,
     };
-    let (amount, transfers) = match request.amount_cents {
-        None => (row.amount, row.transfers.clone()),
-        Some(cents) => {
-            let service = facts::one_service(connection, row.institution_id, &row.service_code).await?;
-            let service = service
-                .ok_or_else(|| Error::precondition("amount_cents", "its service is gone; create a new position"))?;
-            let divided = draft::amount(cents).and_then(|amount| {
-                plan::within_limits(&service, amount)?;
-                Ok((amount, plan::transfers(&service, amount)?))
-            });
-            divided.map_err(|message| Error::invalid("amount_cents", message))?
-        }
+    let (amount, transfers, division) = divided(connection, wish, row, request).await?;
+    Ok(Changed { amount, due, description, transfers, division })
+}
+
+/// Amount and transfers. Those that are given count; another amount alone is divided as the instalment was when it was made.
+async fn divided(
+    connection: &mut PgConnection,
+    wish: &Wish<'_>,
+    row: &NoticeRow,
+    request: &proto::UpdateInstalmentRequest,
+) -> Result<(Cents, Vec<StoredTransfer>, Option<Division>)> {
+    if request.amount_cents.is_none() && request.transfers.is_empty() {
+        return Ok((row.amount, row.transfers.clone(), row.division.clone()));
+    }
+    let service = facts::one_service(connection, row.institution_id, &row.service_code).await?;
+    let service =
+        service.ok_or_else(|| Error::precondition("amount_cents", "its service is gone; create a new position"))?;
+    let amount = match request.amount_cents {
+        None => row.amount,
+        Some(cents) => draft::amount(cents)
+            .and_then(|amount| plan::within_limits(&service, amount).map(|()| amount))
+            .map_err(|message| Error::invalid("amount_cents", message))?,
     };
-    Ok(Changed { amount, due, description, transfers })
+    if request.transfers.is_empty() {
+        let (transfers, division) = redivided(row, &service, amount)?;
+        return Ok((amount, transfers, division));
+    }
+    let transfers = given_anew(connection, wish, row, &service, amount, &request.transfers).await?;
+    Ok((amount, transfers, Some(Division::Amounts)))
+}
+
+/// The amount as the instalment is divided: not by what its service says today.
+fn redivided(row: &NoticeRow, service: &Service, amount: Cents) -> Result<(Vec<StoredTransfer>, Option<Division>)> {
+    if amount == row.amount {
+        return Ok((row.transfers.clone(), row.division.clone()));
+    }
+    let anew = format!("send transfers that add up to {} cents with it", amount.get());
+    let shares = match &row.division {
+        Some(Division::Shares(shares)) => shares.clone(),
+        Some(Division::Amounts) => {
+            let message = format!("were given, and add up to {} cents; {anew}", row.amount.get());
+            return Err(Error::invalid("transfers", message));
+        }
+        None => Shares::of_before(&row.transfers, service).ok_or_else(|| {
+            let message = format!("the shares of service {} are others than those of this instalment", service.code);
+            Error::invalid("transfers", format!("{message}; {anew}"))
+        })?,
+    };
+    let transfers =
+        shares.divide(amount).map_err(|error| Error::invalid("amount_cents", plan::unusable(&error, service)))?;
+    Ok((transfers, Some(Division::Shares(shares))))
+}
+
+async fn given_anew(
+    connection: &mut PgConnection,
+    wish: &Wish<'_>,
+    row: &NoticeRow,
+    service: &Service,
+    amount: Cents,
+    new: &[proto::NewTransfer],
+) -> Result<Vec<StoredTransfer>> {
+    let given = given::read("transfers", Some(amount), new).map_err(Error::Invalid)?;
+    if let Some(field) = given::naming(&row.debtor.code, "transfers", new) {
+        return Err(Error::invalid(field, draft::DESCRIPTION_NAMES_DEBTOR));
+    }
+    let names = accounts::named(wish.owner.code, given.iter()).collect();
+    let accounts = accounts::find(connection, wish.environment, &names, LegalDate::today(wish.now)).await?;
+    // Whose account is not named collects where the notice does, whatever the service names today.
+    let issuer = Issuer { account: &row.account, ..plan::issuer(wish.owner, service) };
+    given::placed("transfers", &given, issuer, &accounts).map_err(Error::Invalid)
 }
 
 fn description(debtor_code: &str, told: &str) -> Result<String, String> {
@@ -249,7 +314,7 @@ fn description(debtor_code: &str, told: &str) -> Result<String, String> {
 
 async fn write(connection: &mut PgConnection, row: &NoticeRow, changed: &Changed) -> sqlx::Result<()> {
     let done = sqlx::query(
-        "update notice set amount_cents = $4, due_date = $5, description = $6, transfers = $7, version = version + 1
+        "update notice set amount_cents = $4, due_date = $5, description = $6, transfers = $7, division = $8, version = version + 1
          where institution_id = $1 and nav = $2 and version = $3",
     )
     .bind(row.institution_id)
@@ -259,6 +324,7 @@ async fn write(connection: &mut PgConnection, row: &NoticeRow, changed: &Changed
     .bind(changed.due.map(|due| due.date().to_sqlx()))
     .bind(&changed.description)
     .bind(Json(&changed.transfers))
+    .bind(changed.division.as_ref().map(Json))
     .execute(connection)
     .instrument(store::span("write instalment"))
     .await?;

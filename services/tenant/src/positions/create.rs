@@ -13,12 +13,13 @@ use std::{
     sync::Arc,
 };
 
-use fiorino_domain::{institution::InstitutionCode, notice::NoticeNumber};
+use fiorino_domain::{date::LegalDate, institution::InstitutionCode, notice::NoticeNumber};
 use fiorino_kit::clock::Clock;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
+    accounts::{self, Accounts},
     draft::Draft,
     facts::{self, Cache, Facts},
     plan::{self, Asked, Planned},
@@ -145,6 +146,7 @@ impl Creator {
             })
             .collect();
         let known = references::find(&self.pool, &references.values().collect::<Vec<_>>()).await?;
+        let accounts = self.accounts(open.iter().map(|place| &batch.items[*place])).await?;
         let now = self.clock.now();
         let mut plans = Vec::with_capacity(open.len());
         for (place, item) in open.iter().map(|place| (*place, &batch.items[*place])) {
@@ -156,7 +158,8 @@ impl Creator {
                 batch.outcomes[place] = Some(replay(item, known));
                 continue;
             }
-            let asked = Asked { path: &item.path, client: &item.client, id: Uuid::now_v7(), now };
+            let (path, client, id) = (&*item.path, &*item.client, Uuid::now_v7());
+            let asked = Asked { path, client, id, now, accounts: &accounts };
             match plan::plan(&asked, &item.draft, facts) {
                 Ok(planned) => plans.push(Plan { place, reference: reference.clone(), planned: Box::new(planned) }),
                 Err(error) => batch.refuse(place, error, mode),
@@ -184,6 +187,20 @@ impl Creator {
             facts.extend(read);
         }
         Ok(facts)
+    }
+
+    /// The accounts that transfers of the items name.
+    async fn accounts<'a>(&self, items: impl Iterator<Item = &'a Item>) -> Result<Accounts> {
+        let given = items.flat_map(|item| {
+            let instalments = item.draft.options.iter().flat_map(|option| &option.instalments);
+            accounts::named(item.institution, instalments.flat_map(|instalment| &instalment.transfers))
+        });
+        let names: HashSet<_> = given.collect();
+        if names.is_empty() {
+            return Ok(Accounts::default());
+        }
+        let today = LegalDate::today(self.clock.now());
+        Ok(accounts::find(&mut *self.pool.acquire().await?, &self.environment, &names, today).await?)
     }
 
     /// Refuses positions with a foreign number that somebody has or paid already, in the database or before it in the batch.

@@ -13,6 +13,10 @@ use fiorino_proto::positions::v1 as proto;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use super::{
+    given::{self, Given},
+    stored::StoredEntry,
+};
 use crate::{Error, Result, Violation};
 
 /// Instalments of one position over all its options: what a read or a list can answer in one message.
@@ -30,6 +34,8 @@ pub(crate) struct Draft {
     pub(crate) debtor: Debtor,
     pub(crate) options: Vec<DraftOption>,
     pub(crate) published: bool,
+    /// Of each of its notices.
+    pub(crate) metadata: Vec<StoredEntry>,
     /// Of the request in its canonical form: tells a repetition from another request under the same reference.
     pub(crate) hash: [u8; 32],
 }
@@ -49,6 +55,10 @@ pub(crate) struct DraftInstalment {
     pub(crate) description: Text<140>,
     /// From another system; `None` = to be issued.
     pub(crate) number: Option<NoticeNumber>,
+    /// Its parts, together the amount; none = by the shares of the service.
+    pub(crate) transfers: Vec<Given>,
+    /// Beside that of the position.
+    pub(crate) metadata: Vec<StoredEntry>,
 }
 
 /// Collects violations.
@@ -93,6 +103,10 @@ impl Reader {
         let options = (new.options.iter().enumerate())
             .map(|(place, option)| self.option(&format!("{path}.options[{place}]"), option))
             .collect::<Vec<_>>();
+        let metadata = self.given(given::metadata(&format!("{path}.metadata"), &new.metadata));
+        if let Some(metadata) = &metadata {
+            self.metadata_together(path, metadata, &options);
+        }
         if let Some(debtor) = &debtor {
             self.no_fiscal_code(debtor, path, new);
         }
@@ -103,6 +117,7 @@ impl Reader {
             debtor: debtor?,
             options: options.into_iter().collect::<Option<_>>()?,
             published: !new.draft,
+            metadata: metadata?,
             // Protobuf without maps and unknown fields has one encoding per value, and default values leave no trace: fields
             // that are added later do not change the hash of those who do not use them.
             hash: Sha256::digest(new.encode_to_vec()).into(),
@@ -131,7 +146,24 @@ impl Reader {
             "" => Some(None),
             told => self.keep(foreign_number(told), || at("notice_number")).map(Some),
         };
-        Some(DraftInstalment { amount: amount?, due: due?, description: description?, number: number? })
+        let transfers = self.given(given::read(&at("transfers"), amount, &new.transfers));
+        let metadata = self.given(given::metadata(&at("metadata"), &new.metadata));
+        let (amount, due, description, number) = (amount?, due?, description?, number?);
+        Some(DraftInstalment { amount, due, description, number, transfers: transfers?, metadata: metadata? })
+    }
+
+    /// What of an instalment is its own is sent beside what is the position's.
+    fn metadata_together(&mut self, path: &str, position: &[StoredEntry], options: &[Option<DraftOption>]) {
+        for (option_no, option) in options.iter().enumerate() {
+            for (place, instalment) in option.iter().flat_map(|option| &option.instalments).enumerate() {
+                let field = || format!("{path}.options[{option_no}].instalments[{place}].metadata");
+                self.keep(given::together(position, &instalment.metadata), field);
+            }
+        }
+    }
+
+    fn given<T>(&mut self, read: Result<T, Vec<Violation>>) -> Option<T> {
+        read.map_err(|violations| violations.into_iter().for_each(|one| self.tell(|| one.field, || one.message))).ok()
     }
 
     fn debtor(&mut self, path: &str, told: Option<&proto::Debtor>) -> Option<Debtor> {
@@ -170,10 +202,19 @@ impl Reader {
     /// Descriptions travel to the PSP and onto its receipts: no personal data in them (pagopa.md 2.9).
     fn no_fiscal_code(&mut self, debtor: &Debtor, path: &str, new: &proto::NewPosition) {
         self.no_code_in(debtor, &new.description, || format!("{path}.description"));
+        let code = debtor.code().expose();
+        if let Some(field) = given::naming_in(code, &format!("{path}.metadata"), &new.metadata) {
+            self.tell(|| field, || DESCRIPTION_NAMES_DEBTOR.to_owned());
+        }
         for (option, told) in new.options.iter().enumerate() {
             for (place, instalment) in told.instalments.iter().enumerate() {
-                let field = || format!("{path}.options[{option}].instalments[{place}].description");
-                self.no_code_in(debtor, &instalment.description, field);
+                let at = format!("{path}.options[{option}].instalments[{place}]");
+                self.no_code_in(debtor, &instalment.description, || format!("{at}.description"));
+                let naming = given::naming(code, &format!("{at}.transfers"), &instalment.transfers)
+                    .or_else(|| given::naming_in(code, &format!("{at}.metadata"), &instalment.metadata));
+                if let Some(field) = naming {
+                    self.tell(|| field, || DESCRIPTION_NAMES_DEBTOR.to_owned());
+                }
             }
         }
     }

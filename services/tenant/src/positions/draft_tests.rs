@@ -14,7 +14,7 @@ fn position() -> proto::NewPosition {
             ..Default::default()
         }),
         options: vec![proto::NewOption { description: String::new(), instalments: vec![instalment()] }],
-        draft: false,
+        ..proto::NewPosition::default()
     }
 }
 
@@ -97,4 +97,51 @@ fn debtors_stay_masked() {
     let draft = Draft::read("position", &position()).unwrap();
     let shown = format!("{draft:?}");
     assert!(!shown.contains("RSSMRA80A01H501U") && !shown.contains("Maria"), "{shown}");
+}
+
+/// Of the bytes that a client of before given transfers and metadata sends: its repetition is one, and stays one.
+#[test]
+fn the_hash_of_a_request_of_before_stays() {
+    let hash = |new: &proto::NewPosition| Draft::read("position", new).unwrap().hash;
+    let before = [
+        0x13, 0x3d, 0xbb, 0xaf, 0x51, 0x23, 0xa2, 0x57, 0xdd, 0x5e, 0x58, 0xca, 0x94, 0x4f, 0x5a, 0xc6, 0xb7, 0x43,
+        0x7b, 0x41, 0xc2, 0x7c, 0xea, 0xa6, 0x8a, 0x48, 0x69, 0xee, 0x0a, 0xf5, 0x44, 0x78,
+    ];
+    assert_eq!(hash(&position()), before);
+    let part = |amount_cents| proto::NewTransfer { amount_cents, ..Default::default() };
+    let entry = proto::MapEntry { key: "k".to_owned(), value: "v".to_owned() };
+    let changes: [fn(&mut proto::NewPosition, proto::NewTransfer, proto::MapEntry); 3] = [
+        |new, part, _| first(new).transfers = vec![part],
+        |new, _, entry| first(new).metadata = vec![entry],
+        |new, _, entry| new.metadata = vec![entry],
+    ];
+    for change in changes {
+        let mut new = position();
+        change(&mut new, part(12_000), entry.clone());
+        assert_ne!(hash(&new), before, "what is new is part of it");
+    }
+}
+
+#[test]
+fn given_transfers_and_metadata_are_told_by_their_place() {
+    let entry = |key: &str, value: &str| proto::MapEntry { key: key.to_owned(), value: value.to_owned() };
+    let mut new = position();
+    new.metadata = vec![entry("ufficio", "rssmra80a01h501u"), entry("pratica", "7")];
+    first(&mut new).metadata = vec![entry("pratica", "8")];
+    first(&mut new).transfers = vec![proto::NewTransfer {
+        amount_cents: 12_000,
+        remittance: "RSSMRA80A01H501U".to_owned(),
+        ..Default::default()
+    }];
+    let Err(Error::Invalid(violations)) = Draft::read("position", &new) else { panic!("taken") };
+    let told: Vec<_> = violations.iter().map(|one| format!("{}: {}", one.field, one.message)).collect();
+    assert_eq!(
+        told,
+        [
+            "position.options[0].instalments[0].metadata: has a key that the position has too; send each key once"
+                .to_owned(),
+            format!("position.metadata[0].value: {DESCRIPTION_NAMES_DEBTOR}"),
+            format!("position.options[0].instalments[0].transfers[0].remittance: {DESCRIPTION_NAMES_DEBTOR}"),
+        ]
+    );
 }

@@ -1,21 +1,18 @@
 //! What a new position becomes under the configuration of its institution: pure.
 
-use fiorino_domain::{
-    date::LegalDate,
-    money::Cents,
-    notice::NoticeNumber,
-    position::InstalmentState,
-    split::{self, BasisPoints, Share},
-};
+use fiorino_domain::{date::LegalDate, money::Cents, notice::NoticeNumber, position::InstalmentState, split};
 use fiorino_proto::config::v1::LifecyclePhase;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
+    accounts::Accounts,
+    division::{Division, Shares},
     draft::{Draft, DraftInstalment},
     facts::{Facts, Owner, Service},
+    given::{self, Issuer},
     rows::{NoticeRow, PositionRow},
-    stored::{StoredBeneficiary, StoredDebtor, StoredTransfer},
+    stored::{StoredDebtor, StoredTransfer},
 };
 use crate::{Error, Result, Violation, nav::Point};
 
@@ -38,6 +35,8 @@ pub(super) struct Asked<'a> {
     pub(super) client: &'a str,
     pub(super) id: Uuid,
     pub(super) now: Timestamp,
+    /// Those that its transfers name.
+    pub(super) accounts: &'a Accounts,
 }
 
 /// Plans a position.
@@ -54,10 +53,13 @@ pub(super) fn plan(asked: &Asked<'_>, draft: &Draft, facts: &Facts) -> Result<Pl
         for (instalment_no, instalment) in (1..).zip(&option.instalments) {
             let path = || format!("{}.options[{}].instalments[{}]", asked.path, option_no - 1, instalment_no - 1);
             check(path, instalment, facts, service, &mut violations);
-            let place = (option_no, instalment_no);
-            match notice(asked, draft, instalment, place, &facts.owner, service) {
-                Ok(notice) => notices.push(notice),
-                Err(message) => violations.push(Violation::new(format!("{}.amount_cents", path()), message)),
+            let at = |field: &str| format!("{}.{field}", path());
+            match divided(at, instalment, &facts.owner, service, asked.accounts) {
+                Ok(divided) => {
+                    let place = (option_no, instalment_no);
+                    notices.push(notice(asked, draft, instalment, place, &facts.owner, service, divided));
+                }
+                Err(broken) => violations.extend(broken),
             }
         }
     }
@@ -111,34 +113,37 @@ pub(super) fn within_limits(service: &Service, amount: Cents) -> Result<(), Stri
     Ok(())
 }
 
-/// The transfers of an amount: the issuer's first unless the service gives everything away, then its beneficiaries in their order.
+/// Transfers and how they came about: as they were given, else by the shares of the service.
 ///
 /// # Errors
-/// Shares that cannot be divided: the rule and the remedy.
-pub(super) fn transfers(service: &Service, amount: Cents) -> Result<Vec<StoredTransfer>, String> {
-    let unusable = |error| format!("{error}; correct the beneficiaries of service {}", service.code);
-    let given: u32 = service.beneficiaries.iter().map(|beneficiary| beneficiary.share_basis_points).sum();
-    let mut shares = if given < BasisPoints::WHOLE.get().into() { vec![Share::ISSUER] } else { Vec::new() };
-    let issuers = shares.len();
-    for beneficiary in &service.beneficiaries {
-        shares.push(Share::of_beneficiary(BasisPoints::new(beneficiary.share_basis_points).map_err(unusable)?));
+/// Accounts that cannot be paid to, of the transfers in the field `at`, or shares that cannot be divided.
+fn divided(
+    at: impl Fn(&str) -> String,
+    instalment: &DraftInstalment,
+    owner: &Owner,
+    service: &Service,
+    accounts: &Accounts,
+) -> Result<(Vec<StoredTransfer>, Division), Vec<Violation>> {
+    if instalment.transfers.is_empty() {
+        let shares = Shares::of_service(service);
+        let divided = shares.divide(instalment.amount).map_err(|error| unusable(&error, service));
+        return match divided {
+            Ok(transfers) => Ok((transfers, Division::Shares(shares))),
+            Err(message) => Err(vec![Violation::new(at("amount_cents"), message)]),
+        };
     }
-    let parts = split::split(amount, Cents::ZERO, &shares).map_err(unusable)?;
-    let transfer = |(id, part): (u8, split::Part)| {
-        let beneficiary = part.share.checked_sub(issuers).and_then(|place| service.beneficiaries.get(place));
-        StoredTransfer {
-            id,
-            cents: part.amount,
-            taxonomy: beneficiary.map_or(service.taxonomy, |beneficiary| beneficiary.taxonomy_code),
-            to: beneficiary.map(|beneficiary| StoredBeneficiary {
-                code: beneficiary.fiscal_code,
-                name: beneficiary.legal_name.clone(),
-                account: beneficiary.account.clone(),
-            }),
-            metadata: Vec::new(),
-        }
-    };
-    Ok((1..).zip(parts).map(transfer).collect())
+    let placed = given::placed(&at("transfers"), &instalment.transfers, issuer(owner, service), accounts)?;
+    Ok((placed, Division::Amounts))
+}
+
+/// Shares of a service that cannot be divided: the rule and the remedy.
+pub(super) fn unusable(error: &split::Error, service: &Service) -> String {
+    format!("{error}; correct the beneficiaries of service {}", service.code)
+}
+
+/// What given transfers of a service refer to.
+pub(super) fn issuer<'a>(owner: &'a Owner, service: &'a Service) -> Issuer<'a> {
+    Issuer { code: owner.code, legal_name: &owner.legal_name, account: &service.account, taxonomy: service.taxonomy }
 }
 
 fn open_service<'a>(path: &str, code: &str, facts: &'a Facts) -> Result<&'a Service> {
@@ -191,8 +196,9 @@ fn notice(
     (option_no, instalment_no): (i16, i16),
     owner: &Owner,
     service: &Service,
-) -> Result<NoticeRow, String> {
-    Ok(NoticeRow {
+    (transfers, division): (Vec<StoredTransfer>, Division),
+) -> NoticeRow {
+    NoticeRow {
         institution_id: owner.institution_id,
         nav: instalment.number.unwrap_or(NoticeNumber::PROBE),
         position_id: asked.id,
@@ -208,10 +214,12 @@ fn notice(
         service_code: service.code.clone(),
         account: service.account.clone(),
         debtor: StoredDebtor::from(&draft.debtor),
-        transfers: transfers(service, instalment.amount)?,
+        transfers,
+        division: Some(division),
+        metadata: draft.metadata.iter().chain(&instalment.metadata).cloned().collect(),
         receipt_id: None,
         activated_at: None,
-    })
+    }
 }
 
 // === impl Planned ===

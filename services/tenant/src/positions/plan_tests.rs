@@ -64,14 +64,15 @@ fn draft(amounts: &[i64], number: &str) -> Draft {
         description: "TARI 2026".to_owned(),
         debtor: Some(debtor),
         options: vec![option],
-        draft: false,
+        ..Default::default()
     };
     Draft::read("position", &new).unwrap()
 }
 
 fn planned(draft: &Draft, facts: &Facts) -> Result<Planned> {
     let now = "2026-11-24T10:00:00Z".parse().unwrap();
-    plan(&Asked { path: "position", client: "test", id: Uuid::nil(), now }, draft, facts)
+    let accounts = &Accounts::default();
+    plan(&Asked { path: "position", client: "test", id: Uuid::nil(), now, accounts }, draft, facts)
 }
 
 fn violation(outcome: Result<Planned>) -> (&'static str, String, String) {
@@ -174,7 +175,7 @@ fn the_issuer_comes_first_and_accounts_are_named() {
     assert_eq!(planned.notices[1].account, "tesoreria");
     assert_eq!(planned.missing_numbers(), 2);
     let all = Service { beneficiaries: vec![beneficiary(10_000)], ..service() };
-    let nothing_left = transfers(&all, Cents::new(500).unwrap()).unwrap();
+    let nothing_left = Shares::of_service(&all).divide(Cents::new(500).unwrap()).unwrap();
     assert_eq!(nothing_left.iter().map(|t| (t.id, t.to.is_some())).collect::<Vec<_>>(), [(1, true)]);
 }
 
@@ -194,7 +195,7 @@ proptest! {
     fn transfers_add_up(cents in 1i64..=99_999_999_999, shares in shares()) {
         let given: u32 = shares.iter().sum();
         let service = Service { beneficiaries: shares.into_iter().map(beneficiary).collect(), ..service() };
-        let transfers = transfers(&service, Cents::new(cents).unwrap()).unwrap();
+        let transfers = Shares::of_service(&service).divide(Cents::new(cents).unwrap()).unwrap();
         prop_assert!(given < 10_000 || transfers.iter().all(|t| t.to.is_some()), "nothing is left for the issuer");
         prop_assert_eq!(transfers.iter().map(|t| t.cents.get()).sum::<i64>(), cents);
         prop_assert!(transfers.iter().all(|t| !t.cents.is_zero()));

@@ -13,7 +13,10 @@ use sqlx::{FromRow, PgConnection, Row as _, postgres::PgRow, types::Json};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::stored::{StoredDebtor, StoredTransfer};
+use super::{
+    division::Division,
+    stored::{StoredDebtor, StoredEntry, StoredTransfer},
+};
 
 /// A row of `debt_position`.
 pub(crate) struct PositionRow {
@@ -47,6 +50,10 @@ pub(crate) struct NoticeRow {
     pub(crate) account: String,
     pub(crate) debtor: StoredDebtor,
     pub(crate) transfers: Vec<StoredTransfer>,
+    /// `None` = it was made before this was kept.
+    pub(crate) division: Option<Division>,
+    /// Of the payment as a whole.
+    pub(crate) metadata: Vec<StoredEntry>,
     pub(crate) receipt_id: Option<String>,
     pub(crate) activated_at: Option<Timestamp>,
 }
@@ -55,7 +62,8 @@ pub(crate) struct NoticeRow {
 macro_rules! notice_columns {
     () => {
         "n.institution_id, n.nav, n.position_id, n.option_no, n.instalment_no, n.state, n.version, n.amount_cents, n.due_date,
-         n.issued_on, n.expiry_policy, n.description, n.service_code, n.account, n.debtor, n.transfers, n.receipt_id,
+         n.issued_on, n.expiry_policy, n.description, n.service_code, n.account, n.debtor, n.transfers,
+         n.division, n.metadata, n.receipt_id,
          (select max(a.activated_at) from activation a where a.institution_id = n.institution_id and a.nav = n.nav) as activated_at"
     };
 }
@@ -111,14 +119,15 @@ pub(super) async fn insert_notices(connection: &mut PgConnection, mut rows: Vec<
     sqlx::query(
         "insert into notice
              (institution_id, nav, position_id, option_no, instalment_no, state, version, amount_cents, due_date, issued_on,
-              expiry_policy, description, service_code, account, debtor, transfers)
+              expiry_policy, description, service_code, account, debtor, transfers, division, metadata)
          select made.institution_id, made.nav, made.position_id, made.option_no, made.instalment_no, made.state, made.version,
              made.amount_cents, made.due_date, made.issued_on, made.expiry_policy, made.description, made.service_code, made.account,
-             made.debtor, made.transfers
+             made.debtor, made.transfers, made.division, made.metadata
          from unnest($1::int4[], $2::text[], $3::uuid[], $4::int2[], $5::int2[], $6::int2[], $7::int8[], $8::int8[],
-             $9::date[], $10::date[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[])
+             $9::date[], $10::date[], $11::int2[], $12::text[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[], $17::jsonb[],
+             $18::jsonb[])
              as made (institution_id, nav, position_id, option_no, instalment_no, state, version, amount_cents, due_date, issued_on,
-             expiry_policy, description, service_code, account, debtor, transfers)",
+             expiry_policy, description, service_code, account, debtor, transfers, division, metadata)",
     )
     .bind(rows.iter().map(|row| row.institution_id).collect::<Vec<_>>())
     .bind(text(|row| row.nav.as_str()))
@@ -136,6 +145,8 @@ pub(super) async fn insert_notices(connection: &mut PgConnection, mut rows: Vec<
     .bind(text(|row| &row.account))
     .bind(rows.iter().map(|row| Json(&row.debtor)).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| Json(&row.transfers)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.division.as_ref().map(Json)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| Some(Json(&row.metadata)).filter(|json| !json.0.is_empty())).collect::<Vec<_>>())
     .execute(connection)
     .instrument(store::span("insert notices"))
     .await?;
@@ -181,6 +192,8 @@ impl FromRow<'_, PgRow> for NoticeRow {
             account: row.try_get("account")?,
             debtor: row.try_get::<Json<StoredDebtor>, _>("debtor")?.0,
             transfers: row.try_get::<Json<Vec<StoredTransfer>>, _>("transfers")?.0,
+            division: row.try_get::<Option<Json<Division>>, _>("division")?.map(|json| json.0),
+            metadata: metadata(row.try_get("metadata")?),
             receipt_id: row.try_get("receipt_id")?,
             activated_at: row
                 .try_get::<Option<jiff_sqlx::Timestamp>, _>("activated_at")?
@@ -192,6 +205,11 @@ impl FromRow<'_, PgRow> for NoticeRow {
 /// What stands in a column is not what this program writes there.
 pub(crate) fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::Decode(Box::new(error))
+}
+
+/// `notice.metadata`: null is none.
+pub(crate) fn metadata(json: Option<Json<Vec<StoredEntry>>>) -> Vec<StoredEntry> {
+    json.map_or_else(Vec::new, |json| json.0)
 }
 
 /// A nullable legal date.

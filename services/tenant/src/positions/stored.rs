@@ -41,8 +41,23 @@ pub(crate) struct StoredTransfer {
     /// Another institution; absent = the issuer, to the account of the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) to: Option<StoredBeneficiary>,
+    /// Absent = the description of the row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) remittance: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) metadata: Vec<StoredEntry>,
+    /// A digital stamp: `to` is the issuer, and names no account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stamp: Option<StoredStamp>,
+}
+
+/// What a digital stamp is for (`ctRichiestaMarcaDaBollo`, pagopa.md 2.6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredStamp {
+    /// SHA-256 of the document, base64.
+    pub(crate) digest: String,
+    /// Two capital letters.
+    pub(crate) province: String,
 }
 
 /// Who else receives, to the number that its account has when somebody pays.
@@ -53,8 +68,8 @@ pub(crate) struct StoredBeneficiary {
     pub(crate) account: String,
 }
 
-/// An entry of a transfer's metadata (ctMetadata, pagopa.md 2.2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// An entry of metadata, of a transfer or of the payment (ctMetadata, pagopa.md 2.2); its `Debug` shows the key alone.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredEntry {
     pub(crate) key: String,
     pub(crate) value: String,
@@ -129,6 +144,34 @@ impl From<StoredDebtor> for notices::Debtor {
     }
 }
 
+// === impl StoredEntry ===
+
+impl std::fmt::Debug for StoredEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredEntry").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl From<&StoredEntry> for positions::MapEntry {
+    fn from(stored: &StoredEntry) -> Self {
+        Self { key: stored.key.clone(), value: stored.value.clone() }
+    }
+}
+
+impl From<&StoredEntry> for notices::MapEntry {
+    fn from(stored: &StoredEntry) -> Self {
+        Self { key: stored.key.clone(), value: stored.value.clone() }
+    }
+}
+
+// === impl StoredStamp ===
+
+impl From<&StoredStamp> for positions::Stamp {
+    fn from(stored: &StoredStamp) -> Self {
+        Self { document_digest: stored.digest.clone(), province: stored.province.clone() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use fiorino_domain::debtor::PersonKind;
@@ -172,7 +215,9 @@ mod tests {
                 name: "Provincia".to_owned(),
                 account: "tefa".to_owned(),
             }),
-            metadata: vec![StoredEntry { key: "IBANAPPOGGIO".to_owned(), value: "x".to_owned() }],
+            remittance: Some("TEFA 2026".to_owned()),
+            metadata: vec![StoredEntry { key: "TARI-TEFA-2".to_owned(), value: "x".to_owned() }],
+            stamp: Some(StoredStamp { digest: "47DE".to_owned(), province: "MI".to_owned() }),
         };
         insta::assert_json_snapshot!(transfer, @r#"
         {
@@ -184,12 +229,17 @@ mod tests {
             "name": "Provincia",
             "account": "tefa"
           },
+          "remittance": "TEFA 2026",
           "metadata": [
             {
-              "key": "IBANAPPOGGIO",
+              "key": "TARI-TEFA-2",
               "value": "x"
             }
-          ]
+          ],
+          "stamp": {
+            "digest": "47DE",
+            "province": "MI"
+          }
         }
         "#);
         let back: StoredTransfer = serde_json::from_value(serde_json::to_value(&transfer).unwrap()).unwrap();

@@ -53,11 +53,13 @@ fn instalment(owner: &Owner, row: &NoticeRow, now: Timestamp) -> proto::Instalme
         attempt_until: attempt.map(|at| activation::attempt_until(at).to_string()).unwrap_or_default(),
         receipt_id: row.receipt_id.clone().unwrap_or_default(),
         qr_payload: qr::payload(&row.nav, &owner.code, row.amount),
+        metadata: row.metadata.iter().map(Into::into).collect(),
     }
 }
 
 fn transfer(owner: &Owner, row: &NoticeRow, stored: &StoredTransfer) -> proto::Transfer {
     let (beneficiary, beneficiary_name, account) = match &stored.to {
+        Some(to) if to.code == owner.code => (owner.code, owner.legal_name.clone(), to.account.clone()),
         Some(to) => (to.code, to.name.clone(), to.account.clone()),
         None => (owner.code, owner.legal_name.clone(), row.account.clone()),
     };
@@ -68,7 +70,9 @@ fn transfer(owner: &Owner, row: &NoticeRow, stored: &StoredTransfer) -> proto::T
         beneficiary_name,
         account,
         taxonomy_code: stored.taxonomy.to_string(),
-        remittance: row.description.clone(),
+        remittance: stored.remittance.as_ref().unwrap_or(&row.description).clone(),
+        metadata: stored.metadata.iter().map(Into::into).collect(),
+        stamp: stored.stamp.as_ref().map(Into::into),
     }
 }
 

@@ -171,7 +171,7 @@ async fn cancelling_takes_what_is_open() {
 #[case(UpdateInstalmentRequest { description: Some("rssmra80a01h501u".into()), ..Default::default() }, "description: must not hold the debtor's fiscal code: it travels to the payer; leave it out")]
 #[case(
     UpdateInstalmentRequest::default(),
-    "amount_cents: nothing is to be changed; send amount_cents, due_date or description"
+    "amount_cents: nothing is to be changed; send amount_cents, transfers, due_date or description"
 )]
 #[case(UpdateInstalmentRequest { notice_number: "3".into(), ..Default::default() }, "notice_number: a notice number is 18 digits; send it as it was answered")]
 #[tokio::test]

@@ -28,6 +28,7 @@ mod restore;
 mod restored;
 mod schema;
 mod sequences;
+mod shares;
 mod stream;
 mod texts;
 mod topics;

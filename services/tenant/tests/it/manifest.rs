@@ -144,7 +144,7 @@ pub(crate) fn account(name: &str, numbers: &[(&str, &str)]) -> AccountSpec {
         iban: iban.into(),
         ..AccountNumber::default()
     };
-    AccountSpec { name: name.into(), holder: String::new(), numbers: numbers.iter().map(number).collect() }
+    AccountSpec { name: name.into(), numbers: numbers.iter().map(number).collect(), ..AccountSpec::default() }
 }
 
 pub(crate) fn service(code: &str, account: &str) -> ServiceSpec {

@@ -328,7 +328,7 @@ pub(crate) fn position(client_reference: &str, options: &[&[i64]]) -> NewPositio
             ..Debtor::default()
         }),
         options: options.iter().map(option).collect(),
-        draft: false,
+        ..NewPosition::default()
     }
 }
 

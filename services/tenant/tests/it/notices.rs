@@ -18,7 +18,7 @@ use tonic::{Code, Request};
 
 use crate::{
     fixture::{PATIENCE, violations},
-    manifest::{IBAN, Manifest, PROVINCE, STATION, account},
+    manifest::{IBAN, PROVINCE, STATION, account},
     money::{Money, Replica, called, numbers, position},
 };
 
@@ -131,7 +131,7 @@ async fn an_activation_answers_everything_and_is_recorded_before() {
     let number = numbers(&money.create(position("a", &[&[10_000]])).await).remove(0);
     let activation = Activation {
         notice: Some(money.notice(&number)),
-        requested_cents: 9_000,
+        requested_cents: Some(9_000),
         payment_note: "cart-1".into(),
         ..Activation::default()
     };
@@ -237,33 +237,6 @@ async fn without_a_number_nobody_pays_and_somebody_is_told() {
     assert_eq!(refusal(money.activate(&number).await), Refusal::NoAccount);
     assert_eq!(money.cases().await, [case], "the case is there before the answer");
     assert_eq!(money.count("activation").await, 0);
-}
-
-/// Architecture.md 11.14.
-#[tokio::test]
-async fn slips_need_a_postal_account() {
-    let mut manifest = Manifest::new();
-    manifest.services[0].code = crate::money::SERVICE.into();
-    let money = Money::with(manifest).await;
-    let number = numbers(&money.create(position("a", &[&[10_000]])).await).remove(0);
-    for wanted in [TransferType::Postal, TransferType::Pagopa] {
-        let reply = money.replica.activate(money.notice(&number), wanted).await;
-        assert_eq!(refusal(reply), Refusal::TransferType, "{wanted:?}");
-    }
-    assert_eq!(money.count("activation").await, 0);
-    let postal = "update account_number set iban = $1, postal = true";
-    sqlx::query(postal).bind(POSTAL).execute(money.pool()).await.unwrap();
-    let slip = activated(money.replica.activate(money.notice(&number), TransferType::Postal).await);
-    assert!(slip.notice.unwrap().all_postal);
-    assert_eq!(
-        refusal(money.replica.activate(money.notice(&number), TransferType::Pagopa).await),
-        Refusal::TransferType
-    );
-    let metadata = json!([{ "key": "IBANAPPOGGIO", "value": IBAN }]);
-    let told = "update notice set transfers = jsonb_set(transfers, '{0,metadata}', $1)";
-    sqlx::query(told).bind(metadata).execute(money.pool()).await.unwrap();
-    let slip = activated(money.replica.activate(money.notice(&number), TransferType::Pagopa).await);
-    assert_eq!(slip.transfers[0].metadata[0].key, "IBANAPPOGGIO");
 }
 
 /// Verify runs where nothing can be written.

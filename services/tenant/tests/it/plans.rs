@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, fmt, sync::Once};
 
-use fiorino_tenant::notices::{DISPLAY_STATEMENT, VERIFY_STATEMENT};
+use fiorino_proto::positions::v1::{
+    CreatePositionsRequest, NewTransfer, create_outcome::Outcome, positions_server::Positions as _,
+};
+use fiorino_tenant::notices::{ACTIVATE_STATEMENT, DISPLAY_STATEMENT, VERIFY_STATEMENT};
 use fiorino_test_support::eventually;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -19,7 +22,7 @@ use tracing_subscriber::{
 use crate::{
     fixture::PATIENCE,
     manifest::STATION,
-    money::{Money, numbers, position},
+    money::{CLIENT, Money, called, numbers, position},
 };
 
 /// 100,000 notices of the institution, 1,500 other institutions with their accounts and services.
@@ -98,6 +101,31 @@ async fn verify_reads_by_key_alone() {
         let custom = account.replace("$5", "'2026-11-24'::date");
         let conditions = plan.to_string();
         assert!(conditions.contains(account) || conditions.contains(&custom), "{mode}: {plan:#}");
+        assert_eq!(plan["Actual Rows"], 64);
+    }
+}
+
+/// An activation reads the postal account beside each account too, by key.
+#[tokio::test]
+async fn activate_reads_by_key_alone() {
+    let money = Money::start().await;
+    let number = filled(&money).await.remove(0);
+    let beside = "insert into account (institution_id, name, uid, holder, config_seq)
+            select institution_id, 'posta', uid || '/posta', holder, 0 from account where name = 'tesoreria';
+        insert into account_number (institution_id, account, valid_from, iban, postal, withdrawn, first)
+            select institution_id, 'posta', valid_from, 'IT26A0760103200001012345678', true, false, true
+            from account_number where account = 'tesoreria';
+        update account set postal_account = 'posta' where name = 'tesoreria'; analyze";
+    sqlx::raw_sql(beside).execute(money.pool()).await.unwrap();
+    let mut connection = PgConnection::connect(&money.database.url).await.unwrap();
+    let types = "text, text[], text[], text[], date";
+    for mode in ["force_generic_plan", "force_custom_plan"] {
+        let plan = plan(&mut connection, mode, types, ACTIVATE_STATEMENT, &verify_arguments(&money, &number)).await;
+        let nodes = nodes(&plan);
+        assert!(nodes.iter().all(|(node, ..)| node != "Seq Scan" && node != "LockRows"), "{mode}: {plan:#}");
+        for index in ["notice_pkey", "institution_identity", "account_pkey"] {
+            assert!(nodes.iter().any(|(.., name)| name == index), "{mode}: no {index} in {plan:#}");
+        }
         assert_eq!(plan["Actual Rows"], 64);
     }
 }
@@ -221,6 +249,33 @@ async fn a_batch_of_verifies_is_one_statement() {
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 63);
     assert_eq!(statements.len(), 1, "{statements:#?}");
     assert!(statements[0].contains("notice"), "{statements:#?}");
+}
+
+/// The accounts that given transfers name are read once for a batch, and not at all without any.
+#[tokio::test]
+async fn given_transfers_cost_a_batch_one_statement() {
+    let money = Money::start().await;
+    let made = async |name: &str, given: bool, count: usize| {
+        let positions = (0..count).map(|at| {
+            let mut new = position(&format!("{name}-{at}"), &[&[10_000]]);
+            if given {
+                let account = "tesoreria".to_owned();
+                let own = NewTransfer { amount_cents: 10_000, account, ..NewTransfer::default() };
+                new.options[0].instalments[0].transfers = vec![own];
+            }
+            new
+        });
+        let request =
+            CreatePositionsRequest { institution: money.institution().into(), positions: positions.collect() };
+        let (response, statements) =
+            statements(money.replica.positions.create_positions(called(CLIENT, request))).await;
+        let outcomes = response.unwrap().into_inner().outcomes;
+        assert!(outcomes.iter().all(|it| matches!(it.outcome, Some(Outcome::Created(_)))), "{outcomes:?}");
+        statements.len()
+    };
+    made("warm", false, 1).await;
+    let plain = made("plain", false, 20).await;
+    assert_eq!((made("one", true, 1).await, made("many", true, 20).await), (plain + 1, plain + 1));
 }
 
 /// A change of state writes no index: pages keep room for it.

@@ -142,7 +142,7 @@ impl Draft {
                 }
                 Ok(())
             })?,
-            "amount" => self.amount = cursor.value(asked_amount)?,
+            "amount" => self.amount = cursor.value(lexical::amount)?,
             "paymentNote" => self.payment_note = cursor.text(1, 210)?,
             "transferType" => self.transfer_type = cursor.value(lexical::transfer_type)?,
             "dueDate" => self.due_date = cursor.value(lexical::date)?,
@@ -160,9 +160,4 @@ impl Draft {
             notice_number: self.notice_number.take().ok_or("qrCode.noticeNumber")?,
         })
     }
-}
-
-/// `stAmount`, and not zero: nobody pays nothing.
-fn asked_amount(text: &str) -> Result<Cents, Rule> {
-    lexical::amount(text).and_then(|amount| if amount.is_zero() { Err(Rule::NotZero) } else { Ok(amount) })
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::ensure;
-use fiorino_proto::positions::v1::{InstalmentState, PositionState};
+use fiorino_proto::positions::v1::{InstalmentState, MapEntry, NewTransfer, PositionState};
 use fiorino_test_support::eventually;
 use serde_json::{Value, json};
 
-use fiorino_e2e::town::{PATIENCE, Town};
+use fiorino_e2e::town::{PATIENCE, Town, new_position};
 
 /// Service, kind and name of the spans that a receipt's way leads through.
 const TRACE: [&str; 10] = [
@@ -68,6 +68,45 @@ async fn a_station_of_version_1_is_paid() {
     assert_eq!((payment.receipt_id, payment.amount_cents), (paid["receiptId"].as_str().unwrap().to_owned(), 12_000));
     let deliveries = town.simulator_list("deliveries").await;
     assert_eq!((&deliveries[0]["operation"], &deliveries[0]["state"]), (&json!("sendRt"), &json!("notified")));
+    assert_eq!(town.simulator_list("violations").await, Vec::<Value>::new(), "the judge found nothing");
+}
+
+/// The ordinary request of pagoPA's own app, of a notice whose parts were given: two accounts of the municipality, one with a postal
+/// account beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_with_given_parts_is_paid_at_pagopas_own_touch_points() {
+    const POSTAL: &str = "IT26A0760103200001012345678";
+    let town = Town::payable().await;
+    let names = &town.names;
+    let manifest = town.names.town_manifest(town.platform(), "Comune di Roccafiorina");
+    // The account is what a manifest ends with.
+    let posta = format!(
+        "  postalAccount: posta\n---\napiVersion: fiorino.dev/v1alpha1\nkind: Iban\nmetadata: {{name: posta, namespace: {}}}\n\
+         spec:\n  holder: Comune di Roccafiorina\n  numbers:\n    - {{validFrom: 2026-01-01, iban: {POSTAL}}}\n",
+        names.namespace
+    );
+    let iban = json!({"fiscalCode": names.fiscal_code, "iban": POSTAL, "validityDate": "2026-01-01T00:00:00Z"});
+    town.simulator("registry/ibans", &iban).await.unwrap();
+    town.apply(&(manifest + &posta)).await.unwrap();
+    town.settled().await;
+    let part =
+        |amount_cents, account: &str| NewTransfer { amount_cents, account: account.to_owned(), ..Default::default() };
+    let mut new = new_position("parts");
+    new.options[0].instalments[0].transfers = vec![part(10_000, ""), part(2_000, "posta")];
+    let entry = MapEntry { key: "pratica".to_owned(), value: "7/2026".to_owned() };
+    new.options[0].instalments[0].metadata = vec![entry];
+    for (at, wanted) in ["PAGOPA", "POSTAL"].into_iter().enumerate() {
+        new.client_reference = format!("parts-{at}");
+        let notice = town.create(new.clone()).await;
+        let mut asked = town.notice(&notice);
+        asked["transferType"] = json!(wanted);
+        let paid = town.simulator("psp/pay", &asked).await.unwrap();
+        let payment = town.reported(&notice).await;
+        assert_eq!(payment.receipt_id, paid["receiptId"], "{wanted}");
+        let transfers: Vec<_> = payment.transfers.iter().map(|it| (it.amount_cents, it.iban.as_str())).collect();
+        let first = if wanted == "POSTAL" { POSTAL } else { names.iban.as_str() };
+        assert_eq!(transfers, [(10_000, first), (2_000, POSTAL)], "{wanted}");
+    }
     assert_eq!(town.simulator_list("violations").await, Vec::<Value>::new(), "the judge found nothing");
 }
 

@@ -52,7 +52,7 @@ async fn what_a_payment_needs_can_be_done_from_the_command_line() {
     let activated = run(url, &format!("activate {notice} --amount-cents 12000")).await.unwrap();
     let payment = activated["paymentToken"].as_str().unwrap();
     assert_eq!(run(url, &format!("outcome --token {payment} --outcome ko")).await.unwrap()["receiptId"], Value::Null);
-    assert!(run(url, &format!("pay {notice}")).await.unwrap()["receiptId"].is_string());
+    assert!(run(url, &format!("pay {notice} --transfer-type PAGOPA")).await.unwrap()["receiptId"].is_string());
     let paid = run(url, &format!("activate {notice}")).await.unwrap_err();
     assert!(paid.contains("PPT_PAGAMENTO_DUPLICATO"), "{paid}");
     token.cancel();

@@ -219,6 +219,17 @@ async fn unregistered_iban_is_refused() {
 }
 
 #[tokio::test]
+async fn unregistered_alternative_account_is_refused() {
+    let station = FakeStation::new().replace("TARI-TEFA-1", "IBANAPPOGGIO");
+    let Some(world) = World::start(station).await else { return };
+    let asked = ActivateExtras { transfer_type: Some("PAGOPA".to_owned()), ..ActivateExtras::default() };
+    let fault = world.simulator.node.activate(&world.notice, &asked).await.unwrap_err();
+    assert_eq!(fault.fault_code, "PPT_IBAN_NON_CENSITO");
+    world.register(INSTITUTION, "A000|2023|3944");
+    assert_eq!(world.simulator.node.activate(&world.notice, &asked).await.unwrap().transfers, 2);
+}
+
+#[tokio::test]
 async fn unknown_beneficiary_is_refused() {
     let Some(world) = World::start(FakeStation::new()).await else { return };
     for spoil in [

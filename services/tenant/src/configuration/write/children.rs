@@ -51,15 +51,17 @@ pub(super) async fn station(conn: &mut PgConnection, uid: &str, spec: &Station, 
 
 pub(super) async fn account(conn: &mut PgConnection, uid: &str, spec: &Account, scope: Scope<'_>) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into account (institution_id, name, uid, holder, config_seq) values ($1, $2, $3, $4, $5)
+        "insert into account (institution_id, name, uid, holder, config_seq, postal_account) values ($1, $2, $3, $4, $5, $6)
          on conflict (institution_id, name) do update
-         set uid = excluded.uid, holder = excluded.holder, config_seq = excluded.config_seq, removed = false",
+         set uid = excluded.uid, holder = excluded.holder, config_seq = excluded.config_seq,
+             postal_account = excluded.postal_account, removed = false",
     )
     .bind(scope.institution_id)
     .bind(&spec.name)
     .bind(uid)
     .bind(&spec.holder)
     .bind(scope.config_seq)
+    .bind(&spec.postal)
     .execute(&mut *conn)
     .await?;
     numbers(conn, &spec.name, &spec.numbers, scope).await

@@ -21,6 +21,8 @@ fn st_amount_pattern() {
         for amount in ["0120.00", " 120.00 ", "120.00"] {
             takes(message, "amount", amount);
             assert_eq!(get_payment_of(&with(&full(message), "amount", amount)).amount.unwrap().get(), 12_000);
+            let nothing = get_payment_of(&with(&full(message), "amount", "0.00"));
+            assert_eq!(nothing.amount, Some(Cents::ZERO), "asked for as stAmount: recorded, not judged");
         }
         for amount in MALFORMED {
             refuses(message, "amount", amount, Rule::Amount);

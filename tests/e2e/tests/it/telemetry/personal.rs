@@ -103,7 +103,7 @@ fn position(reference: &str, description: &str) -> NewPosition {
         description: description.to_owned(),
         debtor: Some(debtor),
         options: vec![NewOption { description: description.to_owned(), instalments: vec![instalment] }],
-        draft: false,
+        ..NewPosition::default()
     }
 }
 

@@ -115,6 +115,11 @@ async fn trouble_is_counted_where_it_is_met() {
     let not_stored = messages::send(&town, &refused_path, receipt).await.unwrap();
     assert!(not_stored.status == 503 && not_stored.says("soapenv:Server"), "{not_stored:?}");
 
+    // Tenant answers: what is missing is an account number, which is counted apart from an outage.
+    databases::withdraw_accounts(&town).await.unwrap();
+    let unpayable = messages::send(&town, &town.names.station, messages::verify(&town.names, &notice)).await.unwrap();
+    assert!(unpayable.says("PAA_SYSTEM_ERROR"), "{unpayable:?}");
+
     town.world.process("tenant").unwrap().stop().unwrap();
     for message in
         [messages::verify(&town.names, &notice), messages::get("paGetPaymentV2Request", &town.names, &notice, "")]
@@ -127,15 +132,18 @@ async fn trouble_is_counted_where_it_is_met() {
 
     let made = BTreeMap::from([
         (series("paSendRTV2", "FAULT", "Server"), 1),
-        (series("paVerifyPaymentNotice", "KO", "PAA_SYSTEM_ERROR"), 1),
+        (series("paVerifyPaymentNotice", "KO", "PAA_SYSTEM_ERROR"), 2),
         (series("paGetPaymentV2", "KO", "PAA_SYSTEM_ERROR"), 1),
     ]);
     let sink = Sink::of(&town);
     eventually(PATIENCE, async || {
         let node = Scrape::of(&town, NODE).await?;
         ensure!(counted(&node) == made, "{:?}", counted(&node));
+        let without_account = |op| whole(node.sum("pa_notices_without_account_total", &[("op", op)]));
+        let counts = ["paVerifyPaymentNotice", "paGetPayment", "paGetPaymentV2"].map(without_account);
+        ensure!(counts == [1, 0, 0], "{counts:?}");
         let statuses = by_route(&node, "node");
-        ensure!(statuses.values().sum::<u64>() == 3 && statuses.iter().any(|((_, status), _)| status == "503"));
+        ensure!(statuses.values().sum::<u64>() == 4 && statuses.iter().any(|((_, status), _)| status == "503"));
         node_is_exported(&sink, &made).await?;
         portal_is_scraped(&Scrape::of(&town, "front-office").await?)?;
         operator_is_scraped(&Scrape::of(&town, "operator").await?)?;

@@ -140,8 +140,9 @@ pub(crate) fn activated(institution: &str) -> ActivatedNotice {
             iban: "IT60X0542811101000000123456".into(),
             remittance: "TARI 2026 rata 1".into(),
             taxonomy_code: "9/0101101IM/".into(),
-            metadata: Vec::new(),
+            ..Transfer::default()
         }],
+        ..ActivatedNotice::default()
     }
 }
 
