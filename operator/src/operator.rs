@@ -247,7 +247,7 @@ impl Operator {
                 caches: caches.clone(),
                 secrets: Secrets::new(client.clone(), self.clock.clone(), seal_public_key.clone()),
                 memory: Arc::clone(&self.memory),
-                tenant: tenant.clone(),
+                tenant: Some(tenant.clone()),
                 platform: platform.clone(),
             },
             rules: Rules {

@@ -107,8 +107,8 @@ pub struct Dereferencer {
     pub secrets: Secrets,
     /// Statuses that were just written.
     pub memory: Arc<Memory>,
-    /// Who holds a fiscal code that several claim.
-    pub tenant: Tenant,
+    /// Says who holds a fiscal code that several claim; absent = the oldest of them.
+    pub tenant: Option<Tenant>,
     /// Namespace of the platform.
     pub platform: String,
 }
@@ -281,7 +281,9 @@ impl Dereferencer {
         let claimants = self.caches.claimants(fiscal_code, &self.platform);
         if claimants.len() > 1 {
             // Who cannot be asked had said it before.
-            if let Ok(Some(status)) = self.tenant.institution(fiscal_code).await {
+            if let Some(tenant) = &self.tenant
+                && let Ok(Some(status)) = tenant.institution(fiscal_code).await
+            {
                 self.memory.held(fiscal_code, &status.uid);
             }
             let holder = self.memory.holder(fiscal_code);

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Result;
 use fiorino_kit::{
+    clock::Clock,
     rpc::{Allow, Server},
     tls::Identity,
 };
@@ -238,7 +239,7 @@ impl FakeTenant {
             platform: self.platform.clone(),
             namespace: institution.namespace.clone(),
             name: institution.name.clone(),
-            written_at: Timestamp::now(),
+            written_at: Clock::system().now(),
             config_seq,
             managed: true,
             children,

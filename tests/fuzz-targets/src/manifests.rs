@@ -174,6 +174,7 @@ impl World {
             secrets: Secrets::new(self.client.clone(), Clock::system(), self.seal_key.clone()),
             memory: Arc::new(Memory::default()),
             platform: PLATFORM.to_owned(),
+            tenant: None,
         }
     }
 }

@@ -106,8 +106,8 @@ async fn departures(cluster: &Cluster) -> Result<()> {
     })
     .await?;
     absent.spec.fiscal_code = Parts::get().fiscal_code();
-    absent.name = "gone".to_owned();
-    absent.uid = "gone".to_owned();
+    "gone".clone_into(&mut absent.name);
+    "gone".clone_into(&mut absent.uid);
     cluster.tenant.change(|world| drop(world.institutions.insert(absent.spec.fiscal_code.clone(), absent)));
     eventually(SOON, async || {
         ensure!(cluster.tenant.count(Call::Unmanaged) == 3, "nobody looked");

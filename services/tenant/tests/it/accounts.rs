@@ -185,7 +185,7 @@ async fn an_answer_and_a_correction_never_both_succeed() {
             .await
             .unwrap();
         match answered {
-            Ok(_) => assert_eq!(recorded, [stands.clone()], "round {round}"),
+            Ok(_) => assert_eq!(recorded, std::slice::from_ref(&stands), "round {round}"),
             Err(status) => assert_eq!((status.code(), recorded.len()), (Code::Unavailable, 0), "round {round}"),
         }
         assert_eq!(refused.is_empty(), stands == IBAN, "round {round}: {refused:?}");

@@ -38,11 +38,9 @@ fn second(names: &Names) -> String {
 }
 
 async fn shell(options: &Options, script: &str) {
-    let path = std::env::var("PATH").unwrap();
     let kubectl = options.kubectl.parent().unwrap().display();
     let output = Command::new("sh")
-        .args(["-euc", script])
-        .env("PATH", format!("{kubectl}:{path}"))
+        .args(["-euc", &format!("PATH={kubectl}:$PATH\n{script}")])
         .env("KUBECONFIG", &options.kubeconfig)
         .stdin(Stdio::null())
         .kill_on_drop(true)
