@@ -1,7 +1,7 @@
 //! What is measured, named in one place (pagopa.md 9.3). Prometheus shows counters with `_total`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -27,8 +27,21 @@ const CLASSES: [&str; 3] = ["notices", "receipts", "bodies"];
 const NOT_TAKEN: [&str; 5] = ["ambiguous", "too_long", "too_slow", "broken", "no_room"];
 /// Names of elements that are counted apart: whatever the node sends, a label has no more values.
 const ELEMENTS_MAX: usize = 16;
+/// Receipts that have a name before it is a label: pagoPA's new elements are in every receipt, somebody's name in a broken one is not.
+const ELEMENT_SEEN_MIN: u32 = 3;
+/// Names that are remembered until they are seen often enough.
+const ELEMENTS_RARE_MAX: usize = 256;
 /// Listings of pagoPA's registry.
 const LISTINGS: [&str; 2] = [InstitutionsPage::LISTING, IbansPage::LISTING];
+
+/// Names of unknown elements.
+#[derive(Debug, Default)]
+struct Elements {
+    /// Those that are counted apart.
+    known: BTreeSet<String>,
+    /// How often the others were seen.
+    rare: BTreeMap<String, u32>,
+}
 
 /// The instruments of this service; cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,8 +56,7 @@ pub(crate) struct Metrics {
     repetitions: Counter<u64>,
     unreadable: Counter<u64>,
     unknown_elements: Counter<u64>,
-    /// Those that are counted apart.
-    elements: Arc<Mutex<BTreeSet<String>>>,
+    elements: Arc<Mutex<Elements>>,
     not_taken: Counter<u64>,
     inbox_lag: Gauge<f64>,
     waiting: Gauge<u64>,
@@ -181,26 +193,13 @@ impl Metrics {
         self.unreadable.add(1, &[]);
     }
 
-    /// An element of a receipt that the schema does not know; a name that is new is told in the log, once.
+    /// An element of a receipt that the schema does not know; a name that comes often enough to be pagoPA's is logged, once.
     pub(crate) fn unknown_element(&self, name: &str) {
-        let (name, new) = self.element(name);
+        let (name, new) = self.elements.lock().unwrap_or_else(PoisonError::into_inner).seen(name);
         if new {
             tracing::warn!(element = name, "receipts have an element that the schema of this version does not know");
         }
         self.unknown_elements.add(1, &[KeyValue::new("element", name.to_owned())]);
-    }
-
-    /// The name under which an element is counted, and whether it was never seen.
-    fn element<'a>(&self, name: &'a str) -> (&'a str, bool) {
-        let mut known = self.elements.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(name) {
-            return (name, false);
-        }
-        if name == OTHER || known.len() >= ELEMENTS_MAX {
-            return (OTHER, false);
-        }
-        known.insert(name.to_owned());
-        (name, true)
     }
 
     pub(crate) fn not_taken(&self, reason: &'static str) {
@@ -249,19 +248,48 @@ impl Metrics {
     }
 }
 
+// === impl Elements ===
+
+impl Elements {
+    /// The name under which an element is counted, and whether it is counted so for the first time.
+    fn seen<'a>(&mut self, name: &'a str) -> (&'a str, bool) {
+        if self.known.contains(name) {
+            return (name, false);
+        }
+        if name == OTHER || self.known.len() >= ELEMENTS_MAX {
+            return (OTHER, false);
+        }
+        if self.rare.len() >= ELEMENTS_RARE_MAX && !self.rare.contains_key(name) {
+            self.rare.clear();
+        }
+        let seen = self.rare.entry(name.to_owned()).or_default();
+        *seen += 1;
+        if *seen < ELEMENT_SEEN_MIN {
+            return (OTHER, false);
+        }
+        self.rare.remove(name);
+        self.known.insert(name.to_owned());
+        (name, true)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_of_elements_are_bounded() {
-        let metrics = Metrics::new();
-        assert_eq!(metrics.element("a0"), ("a0", true));
-        assert_eq!(metrics.element("a0"), ("a0", false));
-        for number in 1..100 {
-            metrics.unknown_element(&format!("a{number}"));
+        let mut elements = Elements::default();
+        // Seen once it may be anything, also a person's name.
+        assert_eq!([elements.seen("a0"), elements.seen("a0")], [(OTHER, false); 2]);
+        assert_eq!([elements.seen("a0"), elements.seen("a0")], [("a0", true), ("a0", false)]);
+        for _ in 0..ELEMENT_SEEN_MIN {
+            (1..100).for_each(|number| drop(elements.seen(&format!("a{number}"))));
         }
-        assert_eq!(metrics.elements.lock().unwrap().len(), ELEMENTS_MAX);
-        assert_eq!((metrics.element("b"), metrics.element(OTHER)), ((OTHER, false), (OTHER, false)));
+        assert_eq!(elements.known.len(), ELEMENTS_MAX);
+        assert_eq!((elements.seen("b"), elements.seen(OTHER)), ((OTHER, false), (OTHER, false)));
+        let mut elements = Elements::default();
+        (0..10_000).for_each(|number| drop(elements.seen(&format!("a{number}"))));
+        assert!(elements.rare.len() <= ELEMENTS_RARE_MAX && elements.known.is_empty());
     }
 }

@@ -105,6 +105,20 @@ impl Town {
         Ok(serde_json::from_str(&self.world.kubectl(&args, "").await?)?)
     }
 
+    /// Waits until an object such as `iban/posta` is found right as it is now, and in effect at tenant.
+    pub async fn right(&self, object: &str) {
+        let args = ["get", object, "-n", &self.names.namespace, "-o", "json"];
+        eventually(PATIENCE, async || {
+            let object: Value = serde_json::from_str(&self.world.kubectl(&args, "").await?)?;
+            let validated = condition_of(&object, "Validated").context("not looked at")?;
+            let current = validated["observedGeneration"] == object["metadata"]["generation"];
+            ensure!(validated["status"] == "True" && current, "{validated}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+        .unwrap();
+    }
+
     /// A value of tenant's database.
     pub async fn in_tenant<T>(&self, query: &'static str) -> T
     where

@@ -74,12 +74,13 @@ pub(super) async fn may_be_published(
         "select nullif(named.fiscal_code, i.fiscal_code), named.account
          from notice p
          join institution i on i.institution_id = p.institution_id
-         cross join lateral jsonb_to_recordset(p.transfers) as t (\"to\" jsonb)
+         cross join lateral jsonb_to_recordset(p.transfers) as t (\"to\" jsonb, stamp jsonb)
          cross join lateral (
              select coalesce(t.\"to\" ->> 'code', i.fiscal_code) as fiscal_code,
                  coalesce(t.\"to\" ->> 'account', p.account) as account
          ) named
-         where p.institution_id = $1 and p.position_id = $2 and not exists (
+         -- A stamp is paid to no account.
+         where p.institution_id = $1 and p.position_id = $2 and t.stamp is null and not exists (
              select from institution o
              where o.environment = i.environment and o.fiscal_code = named.fiscal_code
                  and account_has_number(o.institution_id, named.account))

@@ -253,8 +253,9 @@ impl Planned {
 
     /// Accounts of beneficiaries: the issuer's number here, the owner's fiscal code, the name.
     pub(super) fn shared_accounts(&self) -> impl Iterator<Item = (i32, InstitutionCode, &str)> {
-        let shared =
-            self.notices.iter().flat_map(|notice| &notice.transfers).filter_map(|transfer| transfer.to.as_ref());
+        // A stamp is paid to no account.
+        let transfers = self.notices.iter().flat_map(|notice| &notice.transfers);
+        let shared = transfers.filter(|transfer| transfer.stamp.is_none()).filter_map(|transfer| transfer.to.as_ref());
         shared.map(|to| (self.owner.institution_id, to.code, to.account.as_str()))
     }
 

@@ -7,7 +7,7 @@ use fiorino_proto::{
         AlreadyPaid, CreatePositionsRequest, InstalmentState as State, NewPosition, Position, PositionState,
         create_outcome::Outcome, get_position_request::By, positions_server::Positions as _,
     },
-    receipts::v1::{ApplyOutcome, Receipt},
+    receipts::v1::{ApplyOutcome, Receipt, ReceiptTransfer},
 };
 use fiorino_test_support::eventually;
 use futures::future::join;
@@ -124,7 +124,13 @@ async fn a_batch_is_loaded_with_what_was_paid_of_it() {
 async fn a_number_that_others_used_is_free() {
     let money = Money::start().await;
     let province = money.province.fiscal_code().to_owned();
-    let share = Receipt { issuer: province, ..money.receipt("share", &number(0), 500) };
+    let ours = ReceiptTransfer {
+        id: 1,
+        amount_cents: Some(500),
+        beneficiary: money.institution().into(),
+        ..ReceiptTransfer::default()
+    };
+    let share = Receipt { issuer: province, transfers: vec![ours], ..money.receipt("share", &number(0), 500) };
     let failed = Receipt { outcome: "KO".into(), ..money.receipt("failed", &number(1), 9_000) };
     let nameless = Receipt { issuer: String::new(), ..money.receipt("nameless", &number(2), 9_000) };
     let outcomes = money.pay(vec![share, failed, nameless]).await;

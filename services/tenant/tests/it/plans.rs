@@ -295,7 +295,8 @@ async fn given_transfers_cost_a_batch_one_statement() {
     };
     made("warm", false, 1).await;
     let plain = made("plain", false, 20).await;
-    assert_eq!((made("one", true, 1).await, made("many", true, 20).await), (plain + 1, plain + 1));
+    // In place of it the numbers of those who share by the service are not looked for.
+    assert_eq!((made("one", true, 1).await, made("many", true, 20).await), (plain, plain));
 }
 
 /// A change of state writes no index: pages keep room for it.

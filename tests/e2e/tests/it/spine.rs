@@ -91,7 +91,9 @@ async fn a_notice_with_given_parts_is_paid_at_pagopas_own_touch_points() {
     let iban = json!({"fiscalCode": names.fiscal_code, "iban": POSTAL, "validityDate": "2026-01-01T00:00:00Z"});
     town.simulator("registry/ibans", &iban).await.unwrap();
     town.apply(&(manifest + &posta)).await.unwrap();
-    town.settled().await;
+    for account in ["iban/tesoreria", "iban/posta"] {
+        town.right(account).await;
+    }
     let part =
         |amount_cents, account: &str| NewTransfer { amount_cents, account: account.to_owned(), ..Default::default() };
     let mut new = new_position("parts");

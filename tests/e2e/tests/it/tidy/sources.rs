@@ -56,7 +56,8 @@ fn amounts_are_integer_cents() {
     for file in below(&files, "proto", "proto").into_iter().chain(sql) {
         for line in text(file).lines().map(str::trim).filter(|line| !line.starts_with("--") && !line.starts_with("//"))
         {
-            let amount = line.split(' ').any(|word| word.ends_with("_cents"));
+            // Whether a column may be absent changes nothing of its type.
+            let amount = line.split(' ').any(|word| word.ends_with("_cents")) && !line.ends_with("drop not null;");
             seen += usize::from(amount);
             let whole = ["int64 ", " bigint", " int8"].iter().any(|kind| line.contains(kind));
             let fraction =
