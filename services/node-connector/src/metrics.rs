@@ -284,12 +284,16 @@ mod tests {
         assert_eq!([elements.seen("a0"), elements.seen("a0")], [(OTHER, false); 2]);
         assert_eq!([elements.seen("a0"), elements.seen("a0")], [("a0", true), ("a0", false)]);
         for _ in 0..ELEMENT_SEEN_MIN {
-            (1..100).for_each(|number| drop(elements.seen(&format!("a{number}"))));
+            for number in 1..100 {
+                elements.seen(&format!("a{number}"));
+            }
         }
         assert_eq!(elements.known.len(), ELEMENTS_MAX);
         assert_eq!((elements.seen("b"), elements.seen(OTHER)), ((OTHER, false), (OTHER, false)));
         let mut elements = Elements::default();
-        (0..10_000).for_each(|number| drop(elements.seen(&format!("a{number}"))));
+        for number in 0..10_000 {
+            elements.seen(&format!("a{number}"));
+        }
         assert!(elements.rare.len() <= ELEMENTS_RARE_MAX && elements.known.is_empty());
     }
 }
