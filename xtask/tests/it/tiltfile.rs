@@ -43,7 +43,10 @@ fn operator_and_services_are_built_from_their_sources_and_started_after_the_serv
         ("operator", "operator"),
     ] {
         let resource = resources.iter().find(|resource| resource.name == name).unwrap();
-        let package = resource.cmd.rsplit(' ').next().unwrap();
+        // What is built first; a service's database is then brought up to date.
+        let (build, migrate) = resource.cmd.split_once(" && ").unwrap_or((&resource.cmd, ""));
+        assert_eq!(migrate.ends_with("-migrate.sh"), name != "operator", "{name}: {migrate}");
+        let package = build.rsplit(' ').next().unwrap();
         let manifest = fs_err::read_to_string(workspace_root().join(directory).join("Cargo.toml")).unwrap();
         assert!(manifest.contains(&format!("name = \"{package}\"\n")), "{package} is not in {directory}");
         assert!(resource.serve_cmd.ends_with(&format!("/{name}.sh")), "{}", resource.serve_cmd);
