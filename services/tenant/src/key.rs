@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 
 /// Longest text that is looked for, bytes: what is longer names nothing.
-pub(crate) const KEY_MAX: usize = 256;
+const KEY_MAX: usize = 256;
 
 /// What a column of names can hold: PostgreSQL refuses U+0000 in a text, and what is longer names nothing. The text is not repeated: a gRPC
 /// status travels in headers, which are bounded, and it may be somebody's.

@@ -16,16 +16,13 @@ use super::{
     rows::{NoticeRow, PositionRow, notice_columns, position_columns},
     view,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, key::key};
 
 /// Page size when none is asked for.
 const PAGE_DEFAULT: u32 = 100;
 
 /// Largest page, positions.
 const PAGE_MAX: u32 = 500;
-
-/// Longest text that is looked for, bytes.
-const KEY_MAX: usize = 256;
 
 /// Instalments in one page: what fits into a message, and at least one position. A page of large positions ends earlier.
 const PAGE_INSTALMENTS_MAX: usize = 2 * INSTALMENTS_MAX;
@@ -159,14 +156,6 @@ pub(super) fn position_id(text: &str) -> Result<Uuid> {
 /// The answer for a position that the institution does not have.
 pub(super) fn unknown(field: &'static str, owner: &Owner) -> Error {
     Error::NotFound { field, message: format!("institution {} has no such position; check {field}", owner.code) }
-}
-
-/// What a column of names can hold: PostgreSQL refuses U+0000 in a text, and what is longer names nothing.
-fn key<'a>(field: &str, text: &'a str) -> Result<&'a str> {
-    if text.len() > KEY_MAX || text.contains('\0') {
-        return Err(Error::invalid(field, format!("must be at most {KEY_MAX} bytes without U+0000; correct it")));
-    }
-    Ok(text)
 }
 
 fn page_size(asked: u32) -> Result<usize> {
