@@ -90,6 +90,9 @@ pub(crate) struct Test {
     /// Only the tests of these packages
     #[arg(long, short, value_name = "PACKAGE")]
     pub(crate) package: Vec<String>,
+    /// Threads that do nothing as fast as they can meanwhile: a busy machine breaks no test
+    #[arg(long, default_value_t = 0, value_name = "THREADS")]
+    pub(crate) busy: usize,
     /// Passed to the test binaries: a filter, `--nocapture`, ...
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     pub(crate) arguments: Vec<String>,

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: checks, then every test against servers that are started once.
 
 use std::path::Path;
+use std::{hint, thread};
 
 use anyhow::Result;
 use tokio::signal::ctrl_c;
@@ -74,6 +75,14 @@ async fn with_parts(context: &Context, tools: &Tools, options: &Test) -> Result<
     };
     for (name, value) in environment(context, tools, &parts) {
         test = test.env(name, value);
+    }
+    for _ in 0..options.busy {
+        // They end with this process.
+        thread::spawn(|| {
+            loop {
+                hint::spin_loop();
+            }
+        });
     }
     let result = test.env("FIORINO_TEST_SKIPS", &skips).arg("--").args(&options.arguments).inherited().await;
     parts.stop();

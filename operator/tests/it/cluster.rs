@@ -19,7 +19,7 @@ use fiorino_kit::{
     tls::Identity,
 };
 use fiorino_operator::{Operator, Options};
-use fiorino_test_support::{Parts, certs::Mesh, eventually, free_port};
+use fiorino_test_support::{Parts, certs::Mesh, eventually, free_port, within};
 use k8s_openapi::{
     api::{core::v1::Secret, events::v1::Event},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -294,7 +294,7 @@ impl Cluster {
 impl Running {
     pub(crate) async fn stop(self) -> Result<()> {
         self.token.cancel();
-        tokio::time::timeout(SOON, self.ended).await???;
+        within(SOON, self.ended).await???;
         Ok(())
     }
 }

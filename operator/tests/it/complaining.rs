@@ -26,14 +26,16 @@ async fn a_wrong_iban_is_told_within_a_second_while_tenant_is_away() -> Result<(
     cluster.municipality().await?;
     cluster.reads(ConditionType::Ready, ConditionStatus::True).await?;
     cluster.stop_tenant().await;
-    let mut told_after = Vec::new();
+    let mut told_late = Vec::new();
     // The machine may be busy with other tests: one of three must be quick.
     for attempt in 0..3 {
         let name = format!("conto-{attempt}");
         let started = Stopwatch::start();
         cluster.apply("Iban", &cluster.comune, &name, account(ODD_IBAN)).await?;
         let told = eventually(SOON, async || cluster.validated("Iban", &cluster.comune, &name).await).await?;
-        told_after.push(started.elapsed());
+        if !started.within(Duration::from_secs(1)) {
+            told_late.push(started.elapsed());
+        }
         let text = "spec.numbers[0].iban: after its check digits an iban of IT or SM has a letter, ten digits, then twelve \
              letters and digits: correct the number of 2026-01-01, which was never used";
         assert_eq!((told["status"].as_str(), told["reason"].as_str()), (Some("False"), Some("InvalidField")));
@@ -42,7 +44,7 @@ async fn a_wrong_iban_is_told_within_a_second_while_tenant_is_away() -> Result<(
         let institution = cluster.reads(ConditionType::Validated, ConditionStatus::False).await?;
         assert!(institution.message.contains(text), "{}", institution.message);
     }
-    assert!(told_after.iter().min() < Some(&Duration::from_secs(1)), "{told_after:?}");
+    assert!(told_late.len() < 3, "{told_late:?}");
 
     cluster.start_tenant().await?;
     eventually(SOON, async || {
@@ -90,7 +92,7 @@ async fn a_wrong_institution_is_told_within_a_second_while_tenant_is_away(
     let operator = cluster.operator_with(options)?;
     cluster.platform().await?;
     eventually(SOON, async || cluster.validated("Station", &cluster.platform, "valdarda-01").await).await?;
-    let mut told_after = Vec::new();
+    let mut told_late = Vec::new();
     // The machine may be busy with other tests: one of three must be quick.
     for attempt in 0..3 {
         let mut change = wrong(&cluster);
@@ -104,10 +106,12 @@ async fn a_wrong_institution_is_told_within_a_second_while_tenant_is_away(
             Ok::<_, anyhow::Error>(told)
         })
         .await?;
-        told_after.push(started.elapsed());
+        if !started.within(Duration::from_secs(1)) {
+            told_late.push(started.elapsed());
+        }
         assert!(told.status == ConditionStatus::False && told.message.contains(text), "{told:?}");
     }
-    assert!(told_after.iter().min() < Some(&Duration::from_secs(1)), "{told_after:?}");
+    assert!(told_late.len() < 3, "{told_late:?}");
     cluster.finish(operator).await
 }
 
@@ -130,17 +134,18 @@ async fn a_wrong_iban_is_told_within_a_second_however_many_wait_for_tenant() -> 
         eventually(SOON, told).await?;
     }
     cluster.tenant.world().hangs = true;
-    let mut told_after = Vec::new();
+    let mut told_late = Vec::new();
     for attempt in 0..3 {
         let name = format!("conto-{attempt}");
         let started = Stopwatch::start();
         cluster.apply("Iban", &cluster.comune, &name, account(ODD_IBAN)).await?;
         eventually(SOON, async || cluster.validated("Iban", &cluster.comune, &name).await).await?;
-        told_after.push(started.elapsed());
+        if !started.within(Duration::from_secs(1)) {
+            told_late.push(started.elapsed());
+        }
     }
     // The machine may be busy with other tests, and one may be lucky: two of three must be quick.
-    told_after.sort();
-    assert!(told_after[1] < Duration::from_secs(1), "{told_after:?}");
+    assert!(told_late.len() < 2, "{told_late:?}");
     cluster.tenant.change(|world| world.hangs = false);
     let ready = cluster.reads(ConditionType::Ready, ConditionStatus::False).await?;
     assert_eq!(ready.reason, Reason::InvalidChild);

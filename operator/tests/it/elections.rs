@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use fiorino_crds::condition::{ConditionStatus, ConditionType};
 use fiorino_kit::clock::Clock;
 use fiorino_operator::{Error, runtime::lease::Election};
-use fiorino_test_support::eventually;
+use fiorino_test_support::{eventually, within};
 use k8s_openapi::api::{coordination::v1::Lease, events::v1::Event};
 use kube::{
     Api,
@@ -92,7 +92,7 @@ async fn who_lost_the_lease_stops() -> Result<()> {
     .await?;
     let usurped = Patch::Merge(json!({"spec": {"holderIdentity": "usurper"}}));
     leases(&cluster).patch("fiorino-operator", &PatchParams::default(), &usurped).await?;
-    let ended = tokio::time::timeout(SOON, operator.ended).await??;
+    let ended = within(SOON, operator.ended).await??;
     assert!(matches!(ended, Err(Error::Lease(_))), "{ended:?}");
     assert_eq!(holder(&cluster).await?.as_deref(), Some("usurper"));
     Ok(())

@@ -4,6 +4,7 @@ pub mod certs;
 mod corpus;
 mod host;
 pub mod kubernetes;
+mod pace;
 mod poll;
 mod ports;
 mod process;
@@ -16,7 +17,7 @@ pub use corpus::{
 };
 pub use host::{chromium, postgres_bin};
 pub use kubernetes::Kubernetes;
-pub use poll::eventually;
+pub use poll::{eventually, within};
 pub use ports::free_port;
 pub use process::{Process, Signal, Spec};
 pub use stopwatch::Stopwatch;

@@ -1,13 +1,33 @@
-//! Waiting for something to become true, without sleeping and hoping.
+//! Waiting for something to become true, without sleeping and hoping. Deadlines stretch on a busy machine ([`crate::Stopwatch::within`]).
 
 use std::fmt::Display;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use tokio::time::{sleep, timeout};
 
+use crate::pace::Pace;
+
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// The output of `work`, for which `deadline` is enough on a machine that does nothing else.
+///
+/// # Errors
+/// When the deadline has passed.
+pub async fn within<T>(deadline: Duration, work: impl Future<Output = T>) -> Result<T> {
+    let (pace, mut work) = (Pace::start(), pin!(work));
+    let (mut waited, mut more) = (Duration::ZERO, deadline);
+    while !more.is_zero() {
+        if let Ok(output) = timeout(more, &mut work).await {
+            return Ok(output);
+        }
+        waited += more;
+        more = pace.stretched(deadline).saturating_sub(waited);
+    }
+    Err(anyhow!("not within {} ms, which were {} ms on this machine", deadline.as_millis(), waited.as_millis()))
+}
 
 /// Calls `probe` until it answers `Ok`, for at most `deadline`; a probe that hangs is cut off at the deadline.
 ///
@@ -26,8 +46,8 @@ pub async fn eventually<T, E: Display>(deadline: Duration, mut probe: impl Async
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     };
-    let outcome = timeout(deadline, attempts).await;
-    outcome.map_err(|_| anyhow!("not within {} ms: {last}", deadline.as_millis()))
+    let outcome = within(deadline, attempts).await;
+    outcome.map_err(|late| anyhow!("{late}: {last}"))
 }
 
 #[cfg(test)]

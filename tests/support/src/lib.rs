@@ -13,7 +13,7 @@ mod texts;
 pub use database::{TestDatabase, template_key};
 pub use fiorino_rig::{
     Kubernetes, Process, Signal, Spec, Stopwatch, binary, certs, contracts, eventually, free_port, grpcurl_bin,
-    helm_bin, kubernetes_bin, postgres_bin, proxy, samples, servers, workspace_root,
+    helm_bin, kubernetes_bin, postgres_bin, proxy, samples, servers, within, workspace_root,
 };
 pub use names::{check_digit, fiscal_code, namespace, topic_prefix};
 pub use parts::Parts;

@@ -21,10 +21,10 @@ use fiorino_proto::config::v1::{
     config_stream_server::{ConfigStream, ConfigStreamServer},
     stream_request::Message,
 };
-use fiorino_test_support::{Parts, TestDatabase, certs::Mesh};
+use fiorino_test_support::{Parts, TestDatabase, certs::Mesh, within};
 use prost::Message as _;
 use sqlx::PgPool;
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -80,7 +80,7 @@ impl Tenant {
 
     /// The next stream that a client opens.
     pub(crate) async fn stream(&mut self) -> Stream {
-        timeout(PATIENCE, self.streams.recv()).await.expect("a stream in time").unwrap()
+        within(PATIENCE, self.streams.recv()).await.expect("a stream in time").unwrap()
     }
 }
 
@@ -120,7 +120,7 @@ impl Stream {
 
     /// The next acknowledgement.
     pub(crate) async fn ack(&mut self) -> Ack {
-        let request = timeout(PATIENCE, self.requests.message()).await.expect("an ack in time");
+        let request = within(PATIENCE, self.requests.message()).await.expect("an ack in time");
         match request.unwrap().unwrap().message {
             Some(Message::Ack(ack)) => ack,
             other => panic!("no ack: {other:?}"),
@@ -142,7 +142,7 @@ impl Stream {
     /// The client ends its side in order: the stream does not break.
     pub(crate) async fn left(mut self) {
         let end = async { while self.requests.message().await.expect("no broken stream").is_some() {} };
-        timeout(PATIENCE, end).await.expect("an end in time");
+        within(PATIENCE, end).await.expect("an end in time");
     }
 }
 
@@ -220,13 +220,13 @@ impl Replica {
     }
 
     pub(crate) async fn whole(&self) {
-        timeout(PATIENCE, self.handle.whole()).await.expect("whole in time");
+        within(PATIENCE, self.handle.whole()).await.expect("whole in time");
     }
 
     /// Until the progress is so.
     pub(crate) async fn until(&self, reached: impl FnMut(&fiorino_config_client::Progress) -> bool) {
         let mut progress = self.handle.progress();
-        timeout(PATIENCE, progress.wait_for(reached)).await.expect("progress in time").unwrap();
+        within(PATIENCE, progress.wait_for(reached)).await.expect("progress in time").unwrap();
     }
 }
 

@@ -8,9 +8,9 @@ use fiorino_proto::{
     config::v1::{InstitutionSpec, LifecyclePhase},
     notices::v1::{NoticeState, ShownNotice},
 };
-use fiorino_test_support::eventually;
+use fiorino_test_support::{eventually, within};
 use serde_json::{Value, json};
-use tokio::{process::Command, time::timeout};
+use tokio::process::Command;
 use tonic::Code;
 
 use crate::support::{Answer, HOST_OF_TOWN, NUMBER, Portal, SOON, TOWN, World, institution_of, lookup, notice};
@@ -38,7 +38,7 @@ async fn problems(input: &Value) -> Vec<String> {
         .arg(input.to_string())
         .kill_on_drop(true)
         .output();
-    let output = timeout(PATIENCE, run).await.expect("the browser hangs").unwrap();
+    let output = within(PATIENCE, run).await.expect("the browser hangs").unwrap();
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{complained}");
     let report: Value =

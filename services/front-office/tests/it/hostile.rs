@@ -6,13 +6,13 @@ use fiorino_kit::http::Bounds;
 use fiorino_test_support::{
     Stopwatch,
     raw::{answers, exchange, is_closed, read_to_end, trickle},
+    within,
 };
 use futures::future::join_all;
 use rstest::rstest;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
-    time::timeout,
 };
 
 use crate::support::{HOST_OF_TOWN, Portal, SOON, World};
@@ -38,7 +38,7 @@ async fn a_visitor_is_served(portal: &Portal) {
     let started = Stopwatch::start();
     let told = exchange(portal.address, get("/")).await.unwrap();
     assert!(told.len() == 1 && told[0].status == 200 && told[0].body.contains("Roccafiorina"), "{told:?}");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.within(Duration::from_secs(2)), "{:?}", started.elapsed());
 }
 
 #[rstest]
@@ -51,7 +51,7 @@ async fn who_sends_a_head_slowly_is_cut_and_others_are_served(#[case] begin: &st
     let slow = (0..50).map(|_| async {
         let mut stream = TcpStream::connect(portal.address).await.unwrap();
         stream.write_all(begin.as_bytes()).await.unwrap();
-        timeout(SOON, trickle(stream, piece.as_bytes())).await.expect("it is never cut").unwrap()
+        within(SOON, trickle(stream, piece.as_bytes())).await.expect("it is never cut").unwrap()
     });
     let (told, ()) = tokio::join!(join_all(slow), a_visitor_is_served(&portal));
     assert!(told.iter().all(Vec::is_empty), "{told:?}");
@@ -105,7 +105,7 @@ async fn who_does_not_read_is_cut() {
         let mut sent = 0;
         // The buffers of both kernels fill first.
         let error = loop {
-            match timeout(SOON, stream.write_all(requests.as_bytes())).await.expect("neither served nor cut") {
+            match within(SOON, stream.write_all(requests.as_bytes())).await.expect("neither served nor cut") {
                 Ok(()) => sent += requests.len(),
                 Err(error) => break error,
             }

@@ -1,11 +1,11 @@
 //! Nobody tries numbers by the thousand, and nobody fills the memory.
 
+use fiorino_test_support::within;
 use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout,
 };
 
 use crate::support::{HOST_OF_TOWN, NUMBER, TOWN, World, lookup};
@@ -58,12 +58,12 @@ async fn what_is_no_http_ends_its_connection_alone() {
     let mut stream = TcpStream::connect(portal.address).await.unwrap();
     stream.write_all(b"\x16\x03\x01\x02\x00 this is no HTTP\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
-    timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    within(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 400"), "{answer:?}");
     // Without a host nobody knows whose site is meant.
     let mut stream = TcpStream::connect(portal.address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
-    timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    within(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&answer).contains(" 404 "), "{}", String::from_utf8_lossy(&answer));
 }

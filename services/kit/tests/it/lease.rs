@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use fiorino_kit::{clock::Clock, lease::LeaseSet};
-use fiorino_test_support::{Parts, TestDatabase, eventually};
+use fiorino_test_support::{Parts, TestDatabase, eventually, within};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -122,10 +122,10 @@ async fn without_database_a_holder_gives_up_by_itself() {
     let mut changed = a.set.changed();
     changed.wait_for(|held| held.len() == NAMES).await.unwrap();
     sqlx::query("alter table lease rename to hidden").execute(&database.pool).await.unwrap();
-    tokio::time::timeout(SOON, changed.wait_for(|held| held.is_empty())).await.unwrap().unwrap();
+    within(SOON, changed.wait_for(|held| held.is_empty())).await.unwrap().unwrap();
     assert!(a.set.held().is_empty() && !a.set.holds("shard/00"));
     sqlx::query("alter table hidden rename to lease").execute(&database.pool).await.unwrap();
-    tokio::time::timeout(SOON, changed.wait_for(|held| held.len() == NAMES)).await.unwrap().unwrap();
+    within(SOON, changed.wait_for(|held| held.len() == NAMES)).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use fiorino_kit::{
     outbox::{self, Message, Relay},
     store,
 };
-use fiorino_test_support::{Parts, Process, Spec, TestDatabase, eventually};
+use fiorino_test_support::{Parts, Process, Spec, TestDatabase, eventually, within};
 use rdkafka::{
     Message as _,
     consumer::{Consumer as _, StreamConsumer},
@@ -114,7 +114,7 @@ async fn receive(consumer: &StreamConsumer<Quiet>, count: usize) -> Vec<Received
 /// Goes on consuming until `count` different messages were seen in all.
 async fn receive_more(consumer: &StreamConsumer<Quiet>, mut received: Vec<Received>, count: usize) -> Vec<Received> {
     let mut ids: BTreeSet<_> = received.iter().map(|(_, _, envelope)| envelope.id.clone()).collect();
-    let all = tokio::time::timeout(SOON, async {
+    let all = within(SOON, async {
         while ids.len() < count {
             // Brokers that are away are told here too, and come back.
             let Ok(message) = consumer.recv().await else { continue };

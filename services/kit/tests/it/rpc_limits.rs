@@ -6,7 +6,7 @@ use std::{
 };
 
 use fiorino_kit::rpc::{self, Limits};
-use fiorino_test_support::{certs::Mesh, eventually};
+use fiorino_test_support::{certs::Mesh, eventually, within};
 use futures::{StreamExt as _, future::join_all};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -161,8 +161,8 @@ async fn shutdown_lets_calls_finish_and_ends_what_does_not() {
     .unwrap();
     replica.seen.gate.notify_waiters();
     assert!(waiting.await.unwrap().is_ok(), "a call that had begun is finished");
-    tokio::time::timeout(SOON, replica.ended).await.unwrap().unwrap().unwrap();
-    assert!(tokio::time::timeout(SOON, open.next()).await.unwrap().is_none_or(|end| end.is_err()));
+    within(SOON, replica.ended).await.unwrap().unwrap().unwrap();
+    assert!(within(SOON, open.next()).await.unwrap().is_none_or(|end| end.is_err()));
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use fiorino_kit::{
     trace,
 };
 use fiorino_otlp_sink::{MetricQuery, Options, Sink, Span, SpanQuery, Store};
-use fiorino_test_support::{certs::Mesh, eventually};
+use fiorino_test_support::{certs::Mesh, eventually, within};
 use http::Request;
 use tokio::{
     runtime::Runtime,
@@ -224,7 +224,7 @@ async fn an_event_carries_its_trace_to_the_consumer() {
     .instrument(root)
     .await;
 
-    let message = tokio::time::timeout(SOON, consumer.recv()).await.unwrap().unwrap();
+    let message = within(SOON, consumer.recv()).await.unwrap().unwrap();
     let carried = Envelope::read(&message).unwrap().traceparent.unwrap();
     assert_eq!(trace_id(&carried), trace_id(&traceparent));
     async { trace::parent_from(&carried) }.instrument(tracing::info_span!(parent: None, "consume")).await;

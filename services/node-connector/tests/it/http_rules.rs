@@ -1,5 +1,6 @@
 //! What HTTP asks of a call before SOAP does.
 
+use fiorino_test_support::within;
 use std::time::Duration;
 
 use fiorino_node_connector::{Service, Tuning};
@@ -187,7 +188,7 @@ async fn a_body_that_does_not_come_is_given_up() {
     let request =
         "POST /node/v1/x HTTP/1.1\r\nHost: station\r\nContent-Type: text/xml\r\nContent-Length: 100\r\n\r\n<a";
     stream.write_all(request.as_bytes()).await.unwrap();
-    let head = tokio::time::timeout(crate::rig::SOON, read_answer(&mut stream)).await.unwrap();
+    let head = within(crate::rig::SOON, read_answer(&mut stream)).await.unwrap();
     assert!(head.starts_with("HTTP/1.1 408"), "{head}");
 }
 

@@ -37,7 +37,7 @@ async fn a_slow_tenant_and_a_slow_database_together_are_503_within_2_s() {
     };
     let (reply, tx) = tokio::join!(send(&node, &receipt), blocked);
     reply.assert_fault(503, "again");
-    assert!(started.elapsed() < KPI, "{:?}", started.elapsed());
+    assert!(started.within(KPI), "{:?}", started.elapsed());
     tx.rollback().await.unwrap();
     // It was told to come again: that is no duplicate.
     send(&node, &receipt).await.assert_ok();

@@ -172,7 +172,8 @@ pub(super) fn moves(
             Err(refusal) => refused.push(refusal),
         }
     }
-    match refused.first() {
+    // The one that says most: paid, before what followed from it.
+    match refused.iter().min_by_key(|refused| refused.state) {
         Some(refusal) if refused.len() == locked.len() => {
             Err(Error::precondition(told.field, format!("{refusal}; {}", told.remedy)))
         }

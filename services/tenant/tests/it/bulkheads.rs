@@ -12,7 +12,7 @@ use fiorino_proto::{
     },
     receipts::v1::{ApplyReceiptsRequest, receipts_client::ReceiptsClient},
 };
-use fiorino_test_support::eventually;
+use fiorino_test_support::{eventually, within};
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio::task::JoinSet;
 use tonic::{Code, Request};
@@ -163,6 +163,6 @@ async fn bundles_that_wait_for_the_head_leave_streams_and_reads_alone() {
     while let Some(applied) = waiting.join_next().await {
         applied.unwrap().unwrap();
     }
-    let delta = tokio::time::timeout(Duration::from_secs(20), stream.complete()).await.unwrap();
+    let delta = within(Duration::from_secs(20), stream.complete()).await.unwrap();
     assert!(!delta.resources.is_empty());
 }

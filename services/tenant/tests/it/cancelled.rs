@@ -92,7 +92,7 @@ async fn a_debt_that_was_cancelled_by_mistake_is_paid_by_the_same_number() {
     let status = restore(&money, &created, "", true).await.unwrap_err();
     assert_eq!(
         refusal(&status),
-        "position_id: an instalment that is superseded cannot be restored; nothing of this position is cancelled"
+        "position_id: an instalment that is paid cannot be restored; nothing of this position is cancelled"
     );
 }
 

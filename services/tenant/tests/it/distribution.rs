@@ -11,7 +11,7 @@ use std::{
 use fiorino_config_client::{Client, Handle, Options, Projection};
 use fiorino_kit::backoff::Backoff;
 use fiorino_proto::config::v1::{DistributionState, Nack, Resource, ResourceKind, ServiceDistribution};
-use fiorino_test_support::{Parts, TestDatabase, eventually};
+use fiorino_test_support::{Parts, TestDatabase, eventually, within};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -176,7 +176,7 @@ async fn a_service_refuses_what_it_cannot_read_keeps_the_last_good_and_takes_the
     let mut manifest = Manifest::new();
     tenant.applied(&manifest).await;
     let service = Service::start(&[&tenant.replica], &["deferred"]).await;
-    tokio::time::timeout(PATIENCE, service.handle.whole()).await.unwrap();
+    within(PATIENCE, service.handle.whole()).await.unwrap();
     reaches(&tenant, &manifest, DistributionState::Acknowledged).await;
     assert_eq!(*service.handle.current(), [(manifest.uid(), 1)]);
     service.refuse.store(true, Ordering::Relaxed);
@@ -201,7 +201,7 @@ async fn a_service_goes_on_with_another_replica_of_tenant() {
     let tenant = Tenant::start().await;
     let second = Replica::start(&tenant.database).await;
     let service = Service::start(&[&tenant.replica, &second], &[]).await;
-    tokio::time::timeout(PATIENCE, service.handle.whole()).await.unwrap();
+    within(PATIENCE, service.handle.whole()).await.unwrap();
     second.stop().await;
     let manifest = Manifest::new();
     tenant.applied(&manifest).await;

@@ -15,9 +15,9 @@ use fiorino_proto::{
         restore_client::RestoreClient,
     },
 };
-use fiorino_test_support::{TestDatabase, eventually, fiscal_code};
+use fiorino_test_support::{TestDatabase, eventually, fiscal_code, within};
 use sqlx::PgPool;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
@@ -55,7 +55,7 @@ impl Keeper {
         requests.send(FollowRequest { message: Some(Said::Opening(opening)) }).await.unwrap();
         let mut client = BlocksClient::new(replica.channel("node-connector"));
         let mut responses = client.follow(ReceiverStream::new(outbound)).await.unwrap().into_inner();
-        let first = timeout(PATIENCE, responses.message()).await.unwrap().unwrap().unwrap();
+        let first = within(PATIENCE, responses.message()).await.unwrap().unwrap().unwrap();
         let Some(Heard::Store(store)) = first.message else { panic!("{first:?}") };
         let sent = SentAgain { store_id: store.store_id.clone(), remaining: 0 };
         requests.send(FollowRequest { message: Some(Said::SentAgain(sent)) }).await.unwrap();

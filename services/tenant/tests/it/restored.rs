@@ -9,9 +9,8 @@ use fiorino_proto::{
     restore::v1::{Number, ObserveRequest, restore_client::RestoreClient},
 };
 use fiorino_tenant::restore::check;
-use fiorino_test_support::eventually;
+use fiorino_test_support::{eventually, within};
 use rstest::rstest;
-use tokio::time::timeout;
 use tonic::Code;
 
 use crate::{
@@ -129,7 +128,7 @@ async fn who_watches_is_told_of_another_store() {
     let first = watch.message().await.unwrap().unwrap();
     sqlx::query("update store_origin set system_identifier = '1'").execute(tenant.pool()).await.unwrap();
     let second = loop {
-        let next = timeout(PATIENCE, watch.message()).await.unwrap().unwrap().unwrap();
+        let next = within(PATIENCE, watch.message()).await.unwrap().unwrap().unwrap();
         if next.all && next.store_id != first.store_id {
             break next;
         }
@@ -189,7 +188,7 @@ async fn restore_check_waits_and_ends_it() {
     });
     complete(&tenant, &state(&tenant.replica).await.store_id).await.unwrap();
     let _keeper = Keeper::follow(&tenant.replica, &Kept::default()).await;
-    let told = timeout(PATIENCE, ended).await.unwrap().unwrap().unwrap();
+    let told = within(PATIENCE, ended).await.unwrap().unwrap().unwrap();
     assert!(
         told.contains("waiting: ") && told.ends_with("the restore has ended: numbers are issued again\n"),
         "{told}"

@@ -1,5 +1,6 @@
 //! The stream as a replica sees it: snapshot, deltas, reconnects, chunks, refusals.
 
+use fiorino_test_support::within;
 use std::collections::BTreeSet;
 
 use fiorino_proto::config::v1::{
@@ -7,7 +8,7 @@ use fiorino_proto::config::v1::{
     stream_request::Message,
 };
 use prost::Message as _;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
@@ -45,7 +46,7 @@ impl Raw {
     }
 
     pub(crate) async fn next(&mut self) -> Result<StreamResponse, Status> {
-        let next = timeout(PATIENCE, self.responses.message()).await.expect("a message in time");
+        let next = within(PATIENCE, self.responses.message()).await.expect("a message in time");
         let message = next?.ok_or_else(|| Status::cancelled("the stream ended"))?;
         self.nonce.clone_from(&message.nonce);
         Ok(message)

@@ -1,7 +1,7 @@
 //! `WatchChanges`: who is told of what.
 
 use fiorino_proto::config::v1::{Nack, WatchChangesRequest, WatchChangesResponse};
-use tokio::time::timeout;
+use fiorino_test_support::within;
 use tonic::Streaming;
 
 use crate::{
@@ -21,7 +21,7 @@ impl Watch {
     }
 
     async fn next(&mut self) -> WatchChangesResponse {
-        timeout(PATIENCE, self.0.message()).await.expect("a change in time").unwrap().unwrap()
+        within(PATIENCE, self.0.message()).await.expect("a change in time").unwrap().unwrap()
     }
 
     /// Messages up to the first that `expected` holds for.

@@ -2,6 +2,7 @@
 
 pub(crate) mod station;
 
+use fiorino_rig::within;
 use std::time::Duration;
 
 use fiorino_simulator::{
@@ -10,7 +11,7 @@ use fiorino_simulator::{
     node::{ActivateExtras, NoticeKey, OutcomeExtras, delivery},
     registry::{Association, Contents, Institution, Station},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::node::station::{BENEFICIARY, FakeStation, INSTITUTION, STATION, World};
@@ -26,7 +27,7 @@ async fn delivered(simulator: &Simulator, wanted: impl Fn(&delivery::Delivery) -
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(Duration::from_secs(10), found).await.unwrap_or_else(|_| panic!("{:?}", list()))
+    within(Duration::from_secs(10), found).await.unwrap_or_else(|_| panic!("{:?}", list()))
 }
 
 async fn pay(world: &World) -> String {
