@@ -15,6 +15,7 @@ mod plan;
 mod read;
 mod references;
 pub(crate) mod rows;
+mod size;
 pub(crate) mod stored;
 pub(crate) mod transition;
 mod view;
@@ -166,11 +167,15 @@ impl Positions {
         let now = self.clock.now();
         let mut tx = store::begin(&self.pool).await?;
         let owner = facts::owner(&mut tx, &self.environment, institution).await?;
+        let larger = matches!(change, Change::Update(_));
         let id = {
             let wish = Wish { owner: &owner, environment: &self.environment, actor, now, force };
             change::run(&mut tx, &wish, change).await?
         };
         let position = read::one(&mut tx, &owner, id, now).await?;
+        if larger {
+            size::fits(usize::MAX, || position.clone()).map_err(|message| Error::invalid("transfers", message))?;
+        }
         tx.commit().await?;
         Ok(Some(position))
     }

@@ -11,6 +11,7 @@ mod earlier;
 mod event;
 mod finding;
 pub mod fuzz;
+mod instalment;
 mod loaded;
 mod rare;
 mod store;

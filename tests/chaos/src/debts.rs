@@ -48,7 +48,11 @@ impl Debts {
         }
     }
 
-    async fn attempt(&self, institution: &Institution, references: &[String]) -> Result<Vec<String>> {
+    /// Tries once.
+    ///
+    /// # Errors
+    /// When they cannot be made, or not all of them.
+    pub async fn attempt(&self, institution: &Institution, references: &[String]) -> Result<Vec<String>> {
         let channel = self.tenant.connect().await?;
         let positions = references.iter().map(|reference| position(reference, institution.cents)).collect();
         let request = CreatePositionsRequest { institution: institution.names.fiscal_code.clone(), positions };

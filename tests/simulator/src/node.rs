@@ -2,6 +2,7 @@
 
 pub mod delivery;
 pub mod fault;
+mod hold;
 pub mod oddity;
 mod payment;
 
@@ -111,13 +112,6 @@ struct Ledger {
     holders: BTreeMap<NoticeKey, String>,
 }
 
-/// A notice that is being activated: whatever ends the activation, also a client that hangs up, frees it.
-#[derive(Debug)]
-struct Hold<'a> {
-    node: &'a Node,
-    notice: Option<NoticeKey>,
-}
-
 /// The node.
 #[derive(Debug)]
 pub struct Node {
@@ -138,23 +132,6 @@ const VIOLATIONS_MAX: usize = 1_000;
 impl Default for OutcomeExtras {
     fn default() -> Self {
         Self { payment_method: "creditCard".to_owned(), fee_cents: 150, odd: Vec::new() }
-    }
-}
-
-// === impl Hold ===
-
-impl Hold<'_> {
-    /// The token is in the ledger: it holds the notice from here on.
-    fn keep(mut self) {
-        self.notice = None;
-    }
-}
-
-impl Drop for Hold<'_> {
-    fn drop(&mut self) {
-        if let Some(notice) = &self.notice {
-            self.node.ledger().holders.remove(notice);
-        }
     }
 }
 
@@ -345,22 +322,6 @@ impl Node {
             }
         };
         route.ok_or_else(|| Fault::node("PPT_STAZIONE_INT_PA_SCONOSCIUTA"))
-    }
-
-    /// Takes the notice for `token`, unless it is paid or another token holds it. It is free again with the hold, unless kept.
-    fn hold(&self, key: &NoticeKey, token: &str) -> Result<Hold<'_>, Fault> {
-        let now = clock::monotonic();
-        let mut ledger = self.ledger();
-        if let Some(holder) = ledger.holders.get(key) {
-            match ledger.tokens.get(holder) {
-                Some(entry) if entry.outcome == Some(true) => return Err(Fault::node("PPT_PAGAMENTO_DUPLICATO")),
-                Some(entry) if now <= entry.expires => return Err(Fault::node("PPT_PAGAMENTO_IN_CORSO")),
-                Some(_) => {}
-                None => return Err(Fault::node("PPT_ATTIVAZIONE_IN_CORSO")),
-            }
-        }
-        ledger.holders.insert(key.clone(), token.to_owned());
-        Ok(Hold { node: self, notice: Some(key.clone()) })
     }
 
     fn usable(&self, call: Call) -> Result<Element, Fault> {

@@ -17,4 +17,4 @@ pub use fiorino_rig::{
 };
 pub use names::{check_digit, fiscal_code, namespace, topic_prefix};
 pub use parts::Parts;
-pub use texts::{TextField, text_fields};
+pub use texts::{Judged, TextField, judge_texts, text_fields};

@@ -1,5 +1,7 @@
 //! Requests with one odd text each, out of the descriptors: what no reader of a text may answer with a fault of its own.
 
+mod judge;
+
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
@@ -11,6 +13,8 @@ use prost_types::{
     DescriptorProto, FieldDescriptorProto, FileDescriptorSet,
     field_descriptor_proto::{Label, Type},
 };
+
+pub use judge::{Judged, judge_texts};
 
 /// Deeper than any message of ours.
 const DEPTH_MAX: usize = 8;

@@ -4,6 +4,7 @@
 
 mod admin;
 mod batch;
+mod copies;
 mod lease;
 mod mesh;
 mod outbox;

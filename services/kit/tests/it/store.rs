@@ -1,6 +1,12 @@
 //! Pools: limits of a class, lazily connected.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use fiorino_kit::{
     clock::Clock,
@@ -170,4 +176,21 @@ async fn a_connection_that_fell_silent_leaves_the_pool() {
     assert!(given_up.is_err(), "the only connection is mute");
     let healed = eventually(Duration::from_secs(10), async || sqlx::query("select 1").execute(&pool).await);
     healed.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_its_guard_refuses_is_not_used() {
+    let database = database().await;
+    let options = DatabaseOptions::for_url(&database.url).unwrap();
+    let open = Arc::new(AtomicBool::new(false));
+    let opened = Arc::clone(&open);
+    let pool = store::connect_guarded(&options, class(), move |_| {
+        let open = opened.load(Ordering::Relaxed);
+        Box::pin(async move { if open { Ok(()) } else { Err(sqlx::Error::Protocol("not yet".to_owned())) } })
+    })
+    .unwrap();
+    let refused = sqlx::query("select 1").execute(&pool).await.unwrap_err();
+    assert!(store::away(&refused), "{refused}");
+    open.store(true, Ordering::Relaxed);
+    eventually(Duration::from_secs(10), async || sqlx::query("select 1").execute(&pool).await.map(drop)).await.unwrap();
 }

@@ -12,4 +12,5 @@ mod replicas;
 mod rpc;
 mod schema;
 mod support;
+mod texts;
 mod traces;

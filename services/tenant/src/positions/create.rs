@@ -8,6 +8,8 @@
 //! if that was wrong. What it does not settle goes round again with care: the configuration is read, numbers are looked up, and what
 //! cannot be created is refused.
 
+mod batch;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -19,6 +21,7 @@ use sqlx::PgPool;
 use tokio::task;
 use uuid::Uuid;
 
+use self::batch::{Batch, reference_taken};
 use super::{
     accounts::{self, Accounts},
     draft::Draft,
@@ -82,12 +85,6 @@ enum Mode {
     Careful,
 }
 
-/// A batch on its way: an outcome per item as soon as it is decided.
-struct Batch<'a> {
-    items: &'a [Item],
-    outcomes: Vec<Option<Result<Created>>>,
-}
-
 /// An item that is to be written.
 struct Plan {
     /// Of the item in its batch.
@@ -108,7 +105,7 @@ impl Creator {
     /// # Errors
     /// When the database fails: then nothing is known of any item, and a repetition is safe.
     pub(super) async fn create(&self, items: &[Item]) -> Result<Vec<Result<Created>>> {
-        let mut batch = Batch { items, outcomes: items.iter().map(|_| None).collect() };
+        let mut batch = Batch::new(items);
         let leaders = batch.leaders();
         for round in 0..ROUNDS_MAX {
             let open: Vec<_> = leaders.iter().copied().filter(|place| batch.outcomes[*place].is_none()).collect();
@@ -286,11 +283,6 @@ fn replay(item: &Item, known: &Known) -> Result<Created> {
     Ok(Created::Replayed(Replayed { position_id: known.position_id, numbers: known.numbers.clone() }))
 }
 
-fn reference_taken(path: &str) -> Error {
-    let message = "was used for another request; send that one again unchanged, or choose a new reference";
-    Error::AlreadyExists(Violation::new(format!("{path}.client_reference"), message))
-}
-
 fn number_taken(item: &Item, nav: NoticeNumber) -> Error {
     let mut field = format!("{}.options", item.path);
     for (option, told) in item.draft.options.iter().enumerate() {
@@ -302,25 +294,6 @@ fn number_taken(item: &Item, nav: NoticeNumber) -> Error {
         field,
         "belongs to another notice; correct it, or leave it empty to have one issued",
     ))
-}
-
-/// The refusal of an equal item, told of the fields under `path`.
-fn same_refusal(error: &Error, leader: &str, path: &str) -> Error {
-    let here = |violation: &Violation| {
-        let rest = violation.field.strip_prefix(leader);
-        let field = rest.map_or_else(|| violation.field.clone(), |rest| format!("{path}{rest}"));
-        Violation { field, message: violation.message.clone() }
-    };
-    match error {
-        Error::Invalid(violations) => Error::Invalid(violations.iter().map(here).collect()),
-        Error::Precondition(violations) => Error::Precondition(violations.iter().map(here).collect()),
-        Error::AlreadyExists(violation) => Error::AlreadyExists(here(violation)),
-        Error::NotFound { field, message } => Error::NotFound { field, message: message.clone() },
-        Error::Restored => Error::Restored,
-        Error::Superseded(_) | Error::Overloaded | Error::Backlog { .. } | Error::Interrupted | Error::Store { .. } => {
-            Error::Interrupted
-        }
-    }
 }
 
 // === impl Item ===
@@ -360,42 +333,6 @@ impl Created {
                 numbers: planned.notices.iter().map(|notice| notice.nav.to_string()).collect(),
             },
             Self::Paid(replayed) | Self::Replayed(replayed) => replayed.clone(),
-        }
-    }
-}
-
-// === impl Batch ===
-
-impl Batch<'_> {
-    /// The first item of each reference: the others are answered by what becomes of it.
-    fn leaders(&self) -> Vec<usize> {
-        let mut seen = HashSet::new();
-        (0..self.items.len()).filter(|place| seen.insert(self.items[*place].identity())).collect()
-    }
-
-    /// Refuses an item, if this is sure: what a hopeful round believes may be out of date.
-    fn refuse(&mut self, place: usize, error: Error, mode: Mode) {
-        if mode == Mode::Careful {
-            self.outcomes[place] = Some(Err(error));
-        }
-    }
-
-    fn settle_followers(&mut self) {
-        let mut leaders = HashMap::new();
-        for (place, item) in self.items.iter().enumerate() {
-            let leader = *leaders.entry(item.identity()).or_insert(place);
-            if leader != place {
-                self.outcomes[place] = Some(self.as_its_leader(item, leader));
-            }
-        }
-    }
-
-    fn as_its_leader(&self, item: &Item, leader: usize) -> Result<Created> {
-        match &self.outcomes[leader] {
-            None => Err(Error::Interrupted),
-            Some(_) if self.items[leader].draft.hash != item.draft.hash => Err(reference_taken(&item.path)),
-            Some(Ok(created)) => Ok(Created::Replayed(created.replayed())),
-            Some(Err(error)) => Err(same_refusal(error, &self.items[leader].path, &item.path)),
         }
     }
 }

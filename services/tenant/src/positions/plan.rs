@@ -16,7 +16,9 @@ use super::{
     given::{self, Issuer},
     opening::Opening,
     rows::{NoticeRow, PositionRow},
+    size,
     stored::{StoredDebtor, StoredTransfer},
+    view,
 };
 use crate::{Error, Result, Violation, nav::Point};
 
@@ -82,6 +84,8 @@ pub(super) fn plan(asked: &Asked<'_>, draft: &Draft, facts: &Facts) -> Result<Pl
         options: draft.options.iter().map(|option| option.description.clone()).collect(),
         created_at: asked.now,
     };
+    size::fits(notices.len(), || view::position(&facts.owner, &position, &notices, asked.now))
+        .map_err(|message| Error::invalid(asked.path, message))?;
     let foreign = notices.iter().map(|notice| notice.nav).filter(|nav| *nav != NoticeNumber::PROBE).collect();
     Ok(Planned { owner: facts.owner.clone(), issuing: facts.issuing.clone(), position, notices, foreign })
 }

@@ -1,11 +1,13 @@
 //! Positions out of the database, one or a page of them.
 
-use std::collections::HashMap;
+use std::pin::pin;
 
 use fiorino_domain::{notice::NoticeNumber, position::PositionId};
 use fiorino_kit::store;
 use fiorino_proto::positions::v1::{self as proto, get_position_request::By};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
+use prost::Message as _;
 use sqlx::PgConnection;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -14,7 +16,7 @@ use super::{
     draft::INSTALMENTS_MAX,
     facts::Owner,
     rows::{NoticeRow, PositionRow, notice_columns, position_columns},
-    view,
+    size, view,
 };
 use crate::{Error, Result, key::key};
 
@@ -24,8 +26,8 @@ const PAGE_DEFAULT: u32 = 100;
 /// Largest page, positions.
 const PAGE_MAX: u32 = 500;
 
-/// Instalments in one page: what fits into a message, and at least one position. A page of large positions ends earlier.
-const PAGE_INSTALMENTS_MAX: usize = 2 * INSTALMENTS_MAX;
+/// Instalments that are read for one page: more than [`size::PAGE_MAX`] and a further position have, each of which takes 120 bytes.
+const PAGE_INSTALMENTS_MAX: usize = 20_000;
 
 /// One position.
 ///
@@ -48,7 +50,10 @@ pub(super) async fn one(
     .instrument(store::span("read position"))
     .await?;
     let row = row.ok_or_else(|| unknown("position_id", owner))?;
-    let notices = notices(connection, owner.institution_id, &[id], INSTALMENTS_MAX).await?;
+    let notices: Vec<_> = notices(connection, owner.institution_id, &[id], INSTALMENTS_MAX)
+        .try_collect()
+        .instrument(store::span("read notices"))
+        .await?;
     Ok(view::position(owner, &row, &notices, now))
 }
 
@@ -127,19 +132,30 @@ pub(super) async fn list(
     let mut more = rows.len() > size;
     rows.truncate(size);
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-    let mut notices = notices(connection, owner.institution_id, &ids, PAGE_INSTALMENTS_MAX + 1).await?;
-    if notices.len() > PAGE_INSTALMENTS_MAX {
-        // Newest first, as the positions: what does not fit, and the position that it cut, are for the next page.
-        let cut = notices.last().map(|notice| notice.position_id);
-        notices.retain(|notice| Some(notice.position_id) != cut);
-        rows.retain(|row| Some(row.id) > cut);
-        more = true;
-    }
-    let next_page_token = rows.last().filter(|_| more).map(|row| row.id.to_string()).unwrap_or_default();
-    let mut notices = by_position(notices);
-    let positions = (rows.iter())
-        .map(|row| view::position(owner, row, &notices.remove(&row.id).unwrap_or_default(), now))
-        .collect();
+    let mut positions = Vec::with_capacity(rows.len());
+    let shown = async {
+        let notices = notices(connection, owner.institution_id, &ids, PAGE_INSTALMENTS_MAX);
+        // Newest first, as the positions.
+        let (mut notices, mut bytes) = (pin!(notices.peekable()), 0);
+        for row in &rows {
+            let mut own = Vec::new();
+            let is_own = |next: &sqlx::Result<NoticeRow>| next.as_ref().map_or(true, |next| next.position_id == row.id);
+            while let Some(notice) = notices.as_mut().next_if(is_own).await {
+                own.push(notice?);
+            }
+            let position = view::position(owner, row, &own, now);
+            bytes += position.encoded_len();
+            if bytes > size::PAGE_MAX && !positions.is_empty() {
+                more = true;
+                break;
+            }
+            positions.push(position);
+        }
+        Ok::<_, sqlx::Error>(())
+    };
+    shown.instrument(store::span("read notices")).await?;
+    let last = positions.last().filter(|_| more);
+    let next_page_token = last.map(|position| position.position_id.clone()).unwrap_or_default();
     Ok(proto::ListPositionsResponse { positions, next_page_token })
 }
 
@@ -208,12 +224,13 @@ async fn page(
         .await
 }
 
-async fn notices(
-    connection: &mut PgConnection,
+/// The notices of positions, by position, the newest first.
+fn notices<'a>(
+    connection: &'a mut PgConnection,
     institution_id: i32,
-    positions: &[Uuid],
+    positions: &'a [Uuid],
     limit: usize,
-) -> sqlx::Result<Vec<NoticeRow>> {
+) -> impl Stream<Item = sqlx::Result<NoticeRow>> + 'a {
     sqlx::query_as(concat!(
         "select ",
         notice_columns!(),
@@ -224,15 +241,5 @@ async fn notices(
     .bind(institution_id)
     .bind(positions)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .instrument(store::span("read notices"))
-    .await
-}
-
-fn by_position(rows: Vec<NoticeRow>) -> HashMap<Uuid, Vec<NoticeRow>> {
-    let mut positions: HashMap<_, Vec<_>> = HashMap::new();
-    for row in rows {
-        positions.entry(row.position_id).or_default().push(row);
-    }
-    positions
+    .fetch(connection)
 }

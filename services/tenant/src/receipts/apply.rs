@@ -3,10 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use fiorino_domain::{
-    case::CaseKind,
-    position::{InstalmentEvent, InstalmentState, next},
-};
+use fiorino_domain::{case::CaseKind, position::InstalmentEvent};
 use fiorino_kit::outbox::Message;
 use fiorino_proto::receipts::v1::ApplyOutcome;
 use jiff::Timestamp;
@@ -19,6 +16,7 @@ use super::{
     earlier::{self, Amounts, Earlier, Versions},
     event::{self, Paid},
     finding,
+    instalment::Instalment,
 };
 use crate::{
     cases::{NO_INSTITUTION, NewCase},
@@ -91,18 +89,9 @@ struct Booked {
     announced: Option<Amounts>,
 }
 
-struct Instalment {
-    locked: Locked,
-    state: InstalmentState,
-    receipt_id: Option<String>,
-}
-
 /// Decides about the receipts one after the other.
 pub(super) fn plan(arrived: &[Arrived], mut known: Known, now: Timestamp) -> Plan<'_> {
-    let instalment = |locked: Locked| {
-        let (state, receipt_id) = (locked.state, locked.receipt_id.clone());
-        ((locked.institution_id, locked.nav.clone()), Instalment { locked, state, receipt_id })
-    };
+    let instalment = |locked: Locked| ((locked.institution_id, locked.nav.clone()), Instalment::new(locked));
     let instalments = std::mem::take(&mut known.instalments).into_iter().map(instalment).collect();
     let mut planner = Planner { known, now, instalments, plan: Plan::default() };
     for receipt in arrived {
@@ -366,35 +355,6 @@ impl<'a> Planner<'a> {
         let Self { mut plan, instalments, .. } = self;
         plan.moves = instalments.into_values().filter_map(Instalment::moved).collect();
         plan
-    }
-}
-
-// === impl Instalment ===
-
-impl Instalment {
-    /// It was loaded as paid, and no receipt has come for it.
-    fn is_paid_elsewhere(&self) -> bool {
-        self.state == InstalmentState::Paid && self.receipt_id.is_none()
-    }
-
-    /// A fact; facts are never refused (ARCHITECTURE.md 4.6).
-    fn happens(&mut self, event: InstalmentEvent) -> Option<CaseKind> {
-        let transition = next(self.state, event).ok()?;
-        self.state = transition.state;
-        transition.case
-    }
-
-    fn moved(self) -> Option<Move> {
-        let Self { locked, state, receipt_id } = self;
-        let paid_by = receipt_id.filter(|receipt_id| locked.receipt_id.as_ref() != Some(receipt_id));
-        (state != locked.state || paid_by.is_some()).then_some(Move {
-            institution_id: locked.institution_id,
-            nav: locked.nav,
-            version: locked.version,
-            state,
-            receipt_id: paid_by,
-            issued_on: None,
-        })
     }
 }
 

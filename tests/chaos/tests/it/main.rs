@@ -6,4 +6,5 @@ mod clocks;
 mod disk;
 mod outages;
 mod points;
+mod restored;
 mod short;

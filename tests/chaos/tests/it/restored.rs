@@ -1,0 +1,207 @@
+//! Tenant's database goes back in time: a base backup, the archived log, a moment; everything else has lived on (docs/backup.md).
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fiorino_chaos::debts::Debts;
+use fiorino_chaos::institution::Institution;
+use fiorino_chaos::node::{Node, Receipt, Told};
+use fiorino_chaos::stage::{Own, Stage};
+use fiorino_e2e::town::{Names, PATIENCE};
+use fiorino_rig::servers::{Mode, Postgres};
+use fiorino_rig::{Process, Spec, eventually, postgres_bin};
+use sqlx::PgPool;
+
+/// Debts of one call.
+const BATCH: usize = 1_000;
+
+/// Payments of the institution that came after the backup which are under way when the database goes back.
+const UNDER_WAY: usize = 20;
+
+/// Twenty blocks of one institution, ten of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_number_comes_twice_and_nothing_paid_is_asked_for_again() {
+    Box::pin(goes_back(20_000)).await.unwrap();
+}
+
+/// The same with as many debts as a region may load in an hour.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: cargo test -p fiorino-chaos --test it restored -- --ignored"]
+async fn nor_with_200_000_debts() {
+    Box::pin(goes_back(200_000)).await.unwrap();
+}
+
+/// An institution that is onboarded after the backup.
+fn late(names: &Names) -> Institution {
+    let names = Names { iban: "IT66A0306909606100000012345".to_owned(), ..names.neighbour("23") };
+    Institution { names, legal_name: "Comune di Montefiorino", cents: 4_210, shown: "42,10\u{a0}€" }
+}
+
+async fn goes_back(count: usize) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let bin = postgres_bin().context("PostgreSQL is not installed")?;
+    let open = std::fs::Permissions::from_mode(0o711);
+    fs::set_permissions(dir.path(), open)?;
+    let mut postgres = Postgres::start(&bin, dir.path().join("postgres"), Mode::Archived).await?;
+    let mut onboarded = None;
+    let mut stage = Box::pin(Stage::with(Own::default(), |mut options, names| {
+        options.database_servers.insert("tenant".to_owned(), postgres.url());
+        let institution = onboarded.insert(late(names));
+        options.watching(&institution.names.namespace)
+    }))
+    .await?;
+    let onboarded = onboarded.context("the town has no names")?;
+    let debts = Debts::of(&stage.town)?;
+    let mut given = HashSet::new();
+
+    let before = create(&debts, stage.node.institution(), "before", BATCH, &mut given).await?;
+    let backup = postgres.back_up("base").await?;
+    create(&debts, stage.node.institution(), "logged", BATCH, &mut given).await?;
+    postgres.mark("moment").await?;
+
+    for (node, part) in stage.nodes.iter().zip([2, 4, 4]) {
+        create(&debts, node.institution(), "lost", count / part, &mut given).await?;
+    }
+    let paid = &before[0];
+    let payment = stage.node.activate(paid).await.context("it is payable")?;
+    stage.node.deliver(&stage.node.receipt(paid, &payment)).await;
+    until_paid(&stage.node, paid).await?;
+    let (node, receipts) = onboard(&stage, &debts, onboarded, &mut given).await?;
+    node.deliver(&receipts[0]).await;
+
+    stage.town.world.process("operator")?.kill()?;
+    postgres.go_back(&backup, "moment").await?;
+
+    // The receipt of before comes again by itself; until then nobody is told that it can be paid.
+    stays_paid(&stage.node, paid).await?;
+    until_not_yet_known(&node, &receipts[1..]).await?;
+    let early = debts.attempt(stage.node.institution(), &["early".to_owned()]).await;
+    ensure!(early.as_ref().is_err_and(|error| format!("{error:#}").contains("restore-check")), "{early:?}");
+
+    stage.town.world.restart("operator").await?;
+    restore_check(&stage, dir.path()).await?;
+
+    for receipt in &receipts {
+        node.deliver(receipt).await;
+    }
+    for institution in stage.nodes.iter().map(|node| node.institution()).chain([node.institution()]) {
+        create(&debts, institution, "after", 3 * BATCH, &mut given).await?;
+    }
+    until_applied(&stage, node.institution(), receipts.len()).await?;
+    stays_paid(&stage.node, paid).await?;
+    let complaints = stage.ledger.complaints();
+    ensure!(complaints.is_empty(), "{complaints:?}");
+    Ok(())
+}
+
+/// Makes debts; no number may have been given before.
+async fn create(
+    debts: &Debts,
+    institution: &Institution,
+    name: &str,
+    count: usize,
+    given: &mut HashSet<(String, String)>,
+) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for batch in 0..count.div_ceil(BATCH) {
+        let references: Vec<_> = (0..BATCH.min(count)).map(|at| format!("{name}-{batch}-{at}")).collect();
+        let numbers = debts.create(institution, &references).await?;
+        for number in &numbers {
+            let new = given.insert((institution.names.fiscal_code.clone(), number.clone()));
+            ensure!(new, "a number came twice: {name}-{batch}");
+        }
+        all.extend(numbers);
+    }
+    Ok(all)
+}
+
+/// Applies the manifest of an institution, and begins to pay some of its debts.
+async fn onboard(
+    stage: &Stage,
+    debts: &Debts,
+    institution: Institution,
+    given: &mut HashSet<(String, String)>,
+) -> Result<(Node, Vec<Receipt>)> {
+    let manifest = institution.names.town_manifest(stage.town.platform(), institution.legal_name);
+    stage.town.apply(&manifest).await?;
+    stage.town.condition_in(&institution.names.namespace, "Ready", "True").await;
+    let node = Node::new(&stage.town.world.addresses().node_urls, institution, Arc::clone(&stage.ledger))?;
+    let numbers = create(debts, node.institution(), "onboarded", BATCH, given).await?;
+    let mut receipts = Vec::new();
+    for number in &numbers[..UNDER_WAY] {
+        let payment = node.activate(number).await.context("it is payable")?;
+        receipts.push(node.receipt(number, &payment));
+    }
+    Ok((node, receipts))
+}
+
+/// Until the node is answered that it is paid. Before its receipt is applied for the first time it is payable.
+async fn until_paid(node: &Node, number: &str) -> Result<()> {
+    eventually(PATIENCE, async || match node.verify(node.any(), number).await {
+        Told::Ko(code) if code == "PAA_PAGAMENTO_DUPLICATO" => Ok(()),
+        other => Err(anyhow::anyhow!("{other:?}")),
+    })
+    .await
+}
+
+/// The same once it was paid: nobody is told any more that it can be.
+async fn stays_paid(node: &Node, number: &str) -> Result<()> {
+    let payable = eventually(PATIENCE, async || match node.verify(node.any(), number).await {
+        Told::Ko(code) if code == "PAA_PAGAMENTO_DUPLICATO" => Ok(false),
+        Told::Ok(_) => Ok(true),
+        other => Err(anyhow::anyhow!("{other:?}")),
+    });
+    ensure!(!payable.await?, "what was paid can be paid again");
+    Ok(())
+}
+
+/// Receipts of an institution that tenant has forgotten: taken in, or told to come again; never refused.
+async fn until_not_yet_known(node: &Node, receipts: &[Receipt]) -> Result<()> {
+    for receipt in receipts {
+        // While the replica's own view still has the institution, a receipt is taken in; it waits then.
+        let told = eventually(PATIENCE, async || match node.send(node.any(), receipt).await {
+            told @ (Told::Ok(_) | Told::Ko(_) | Told::Later) => Ok(told),
+            other => Err(anyhow::anyhow!("{other:?}")),
+        });
+        match told.await? {
+            Told::Later => return Ok(()),
+            Told::Ko(code) => bail!("a receipt of an institution that is not applied yet is KO {code}"),
+            _ => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
+        }
+    }
+    bail!("no receipt was told to come again: the replicas' views never lost the institution")
+}
+
+/// What a person does.
+async fn restore_check(stage: &Stage, dir: &Path) -> Result<()> {
+    let world = &stage.town.world;
+    let (identity, addresses) = (world.mesh().identity("restore"), world.addresses());
+    let spec = Spec::new(world.options().bin_dir.join("fiorino-tenant"), dir.join("restore-check.log"))
+        .arg("restore-check")
+        .flag("tenant-endpoints", &addresses.tenant_grpc)
+        .flag("reporting-endpoints", &addresses.reporting_grpc)
+        .flag("tls-cert", identity.cert.display())
+        .flag("tls-key", identity.key.display())
+        .flag("tls-ca", identity.ca.display());
+    Process::spawn(&spec)?.finish(PATIENCE).await
+}
+
+/// Receipts whose debts are lost are kept all the same.
+async fn until_applied(stage: &Stage, institution: &Institution, count: usize) -> Result<()> {
+    let pool = PgPool::connect(&stage.town.world.addresses().database_urls["tenant"]).await?;
+    eventually(PATIENCE, async || {
+        let applied: i64 = sqlx::query_scalar(
+            "select count(*) from receipt join institution using (institution_id) where fiscal_code = $1",
+        )
+        .bind(&institution.names.fiscal_code)
+        .fetch_one(&pool)
+        .await?;
+        ensure!(usize::try_from(applied) == Ok(count), "{applied} of {count} receipts are applied");
+        Ok(())
+    })
+    .await
+}
