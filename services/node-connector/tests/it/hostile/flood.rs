@@ -35,8 +35,8 @@ const SHORT: usize = 5_500;
 const SHORT_AT_ONCE: usize = 16;
 /// Between two calls of the caller who means well: without it they would take most of the machine.
 const PAUSE: Duration = Duration::from_millis(20);
-/// What the least that is held may grow between the first and the last measured rounds, in KiB: one round sends twice as much.
-const GROWTH_MAX_KIB: u64 = 16 * 1024;
+/// What is held may grow between the first and the last measured rounds, by their medians, in KiB: a tenth of what is sent between them.
+const GROWTH_MAX_KIB: u64 = 32 * 1024;
 /// What may be held at any time, in KiB: the process itself and the long bodies that are let in at once, 4 MiB each.
 const RESIDENT_MAX_KIB: u64 = 224 * 1024;
 
@@ -149,10 +149,10 @@ async fn memory_stays_flat_and_others_are_served() {
     assert!(late.is_empty(), "{late:?}");
 
     assert!(resident.iter().max().unwrap() < &RESIDENT_MAX_KIB, "{resident:?}");
-    // The allocator keeps some of what it had, more or less from round to round: what is lost for good is in the least.
-    let (first, last) = resident[WARM_UP..].split_at(ROUNDS / 2);
-    let (before, after) = (first.iter().min().unwrap(), last.iter().min().unwrap());
-    assert!(after.saturating_sub(*before) < GROWTH_MAX_KIB, "from {before} to {after} KiB: {resident:?}");
+    // The allocator keeps some of what it had, more or less from round to round, and more where threads seldom meet.
+    let (first, last) = resident[WARM_UP..].split_at_mut(ROUNDS / 2);
+    let [before, after] = [first, last].map(|half| *half.select_nth_unstable(ROUNDS / 4).1);
+    assert!(after.saturating_sub(before) < GROWTH_MAX_KIB, "from {before} to {after} KiB: {resident:?}");
     eventually(SOON, async || {
         let script = rig.tenant.script();
         let mut applied = script.applied_ids();
