@@ -30,7 +30,7 @@ async fn no_number_comes_twice_and_nothing_paid_is_asked_for_again() {
 
 /// The same with as many debts as a region may load in an hour.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes: cargo test -p fiorino-chaos --test it restored -- --ignored"]
+#[ignore = "takes minutes: cargo xtask test -p fiorino-chaos restored --ignored"]
 async fn nor_with_200_000_debts() {
     Box::pin(goes_back(200_000)).await.unwrap();
 }

@@ -126,6 +126,25 @@ fn every_fault_point_is_tried_and_documented() {
     assert!(lacking.is_empty(), "{lacking:?}");
 }
 
+/// A busy machine makes everything last longer: an upper limit stretches with it (`Stopwatch::within`, `within`, `eventually`).
+#[test]
+fn tests_have_no_limit_that_a_busy_machine_breaks() {
+    let files = files();
+    let tests = files.iter().filter(|file| file.ends_with(".rs") && file.contains("/tests/"));
+    let mut wrong = Vec::new();
+    let mut measured = 0;
+    for source in tests {
+        for line in text(source).lines() {
+            measured += usize::from(line.contains(".within("));
+            if line.contains(concat!("elapsed() ", "<")) {
+                wrong.push(format!("{source}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(measured > 20, "{measured}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// The word that follows each `keyword`.
 fn words_after(text: &str, keyword: &str) -> Vec<String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
