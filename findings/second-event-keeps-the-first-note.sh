@@ -6,7 +6,7 @@
 #        first one's series is counted up, and the second note never reaches the API server, for six minutes after the last one.
 # Why it matters: an operator tells "field A is wrong", the manifest is mended, "field B is wrong" follows under the same reason, and `kubectl
 #        events` shows A for as long as anybody looks.
-# Ours:  the operator writes its Events itself: operator/src/events.rs, operator/tests/it/stating.rs.
+# Ours:  the operator writes its Events itself: operator/src/events.rs, operator/tests/it/publishing.rs.
 set -euo pipefail
 work=$(mktemp -d); cd "$work"
 trap 'rm -rf "$work"' EXIT

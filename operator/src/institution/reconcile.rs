@@ -23,10 +23,7 @@ use super::{
 use crate::{
     backoff::Backoffs,
     metrics::{Metrics, Outcome},
-    runtime::{
-        cache::Guarded,
-        queue::{InstitutionRef, Queue},
-    },
+    runtime::{cache::Guarded, queue::Queue},
     tenant::{self, pass::Passes},
 };
 
@@ -88,7 +85,7 @@ pub struct Slots {
 /// What is tried again after a pause ([`Context::after`]).
 pub async fn reconcile(object: Arc<Guarded<CreditorInstitution>>, ctx: Arc<Context>) -> Result<Action, Error> {
     let reference = ObjectRef::from_obj(&*object);
-    ctx.queue.begun(&reference);
+    let (object, superseded) = ctx.queue.begin(&ctx.dereferencer.caches.institutions, object);
     let store = ctx.passes.store();
     let looked_at = |held_back| ctx.passes.looked_at(&reference, store.as_deref(), held_back);
     let institution = match &object.0 {
@@ -103,7 +100,7 @@ pub async fn reconcile(object: Arc<Guarded<CreditorInstitution>>, ctx: Arc<Conte
         return Ok(Action::await_change());
     }
     let started = ctx.clock.monotonic();
-    let outcome = Box::pin(ctx.reconcile(institution, &reference)).await;
+    let outcome = Box::pin(ctx.reconcile(institution, superseded)).await;
     let label = outcome.as_ref().map_or(Outcome::Failed, |(outcome, _)| *outcome);
     ctx.metrics.reconciled(label, ctx.clock.monotonic().saturating_sub(started));
     let (outcome, wait) = outcome?;
@@ -127,9 +124,8 @@ impl Context {
     async fn reconcile(
         &self,
         institution: &CreditorInstitution,
-        reference: &InstitutionRef,
+        superseded: impl Future<Output = ()>,
     ) -> Result<(Outcome, Duration), Error> {
-        let superseded = self.queue.superseded(reference);
         let today = self.clock.today();
         let deleting = institution.metadata.deletion_timestamp.is_some();
         let slot = self.slots.looking().await;

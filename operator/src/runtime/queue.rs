@@ -6,7 +6,7 @@ use std::{
 };
 
 use fiorino_crds::CreditorInstitution;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::{broadcast, mpsc};
 
 use super::cache::Guarded;
@@ -52,8 +52,22 @@ impl Queue {
         self.push(institution).await;
     }
 
+    /// Begins the reconcile of an object that the controller has read from the store: the object as it is now, and a future that ends when
+    /// its manifest changes from now on. What changed between that reading and now waited already, and was not asked for again.
+    pub fn begin(
+        &self,
+        store: &Store<Guarded<CreditorInstitution>>,
+        read: Arc<Guarded<CreditorInstitution>>,
+    ) -> (Arc<Guarded<CreditorInstitution>>, impl Future<Output = ()> + Send + use<>) {
+        let reference = ObjectRef::from_obj(&*read);
+        // In this order: what changes after the first line is asked for, and what changed before the last one is seen.
+        self.begun(&reference);
+        let superseded = self.superseded(&reference);
+        (store.get(&reference).unwrap_or(read), superseded)
+    }
+
     /// Whether this institution's manifest changes from now on; ends when it does.
-    pub fn superseded(&self, institution: &InstitutionRef) -> impl Future<Output = ()> + Send + use<> {
+    fn superseded(&self, institution: &InstitutionRef) -> impl Future<Output = ()> + Send + use<> {
         let (mut changes, institution) = (self.changes.subscribe(), institution.clone());
         async move {
             loop {
@@ -80,7 +94,7 @@ impl Queue {
         }
     }
 
-    /// Notes that a reconcile begins, or that its object is gone.
+    /// Who waited waits no longer: its reconcile begins, or its object is gone.
     pub fn begun(&self, institution: &InstitutionRef) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(institution);
     }
@@ -93,6 +107,11 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use kube::{
+        core::DeserializeGuard,
+        runtime::{reflector, watcher},
+    };
+
     use super::*;
 
     fn institution(name: &str) -> InstitutionRef {
@@ -113,6 +132,34 @@ mod tests {
         queue.begun(&requests.recv().await.unwrap());
         queue.push(institution("a")).await;
         assert_eq!((queue.depth(), requests.len()), (2, 2), "what changes from here on is another reconcile");
+    }
+
+    fn object(legal_name: &str) -> Guarded<CreditorInstitution> {
+        let object = serde_json::from_value(serde_json::json!({
+            "apiVersion": "fiorino.dev/v1alpha1", "kind": "CreditorInstitution",
+            "metadata": {"name": "a", "namespace": "comune"},
+            "spec": {"fiscalCode": "80012340560", "legalName": legal_name, "kind": "Municipality", "adhesion": {"date": "2026-10-05"}},
+        }));
+        DeserializeGuard(Ok(object.unwrap()))
+    }
+
+    /// The controller has read the object, its reconcile has not begun: a change is not asked for again, and must be seen.
+    #[tokio::test]
+    async fn what_changes_just_before_a_reconcile_begins_is_seen() {
+        let queue = Queue::default();
+        let mut requests = queue.open();
+        let (store, mut writer) = reflector::store();
+        writer.apply_watcher_event(&watcher::Event::Apply(object("Before")));
+        queue.push_changed(institution("a")).await;
+        let read = store.get(&requests.recv().await.unwrap()).unwrap();
+        writer.apply_watcher_event(&watcher::Event::Apply(object("After")));
+        queue.push_changed(institution("a")).await;
+        assert_eq!(requests.len(), 0, "it waits already");
+        let (seen, superseded) = queue.begin(&store, read);
+        assert_eq!(seen.0.as_ref().unwrap().spec.legal_name, "After");
+        queue.push_changed(institution("a")).await;
+        assert_eq!(requests.len(), 1, "what changes from here on is another reconcile");
+        superseded.await;
     }
 
     #[tokio::test]
