@@ -94,7 +94,7 @@ impl Queue {
         }
     }
 
-    /// Who waited waits no longer: its reconcile begins, or its object is gone.
+    /// Takes an institution off the list of those that wait: its reconcile begins, or its object is gone.
     pub fn begun(&self, institution: &InstitutionRef) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(institution);
     }

@@ -26,7 +26,7 @@ async fn a_wrong_iban_is_told_within_a_second_while_tenant_is_away() -> Result<(
     cluster.municipality().await?;
     cluster.reads(ConditionType::Ready, ConditionStatus::True).await?;
     cluster.stop_tenant().await;
-    let mut told_late = Vec::new();
+    let mut late = Vec::new();
     // The machine may be busy with other tests: one of three must be quick.
     for attempt in 0..3 {
         let name = format!("conto-{attempt}");
@@ -34,7 +34,7 @@ async fn a_wrong_iban_is_told_within_a_second_while_tenant_is_away() -> Result<(
         cluster.apply("Iban", &cluster.comune, &name, account(ODD_IBAN)).await?;
         let told = eventually(SOON, async || cluster.validated("Iban", &cluster.comune, &name).await).await?;
         if !started.within(Duration::from_secs(1)) {
-            told_late.push(started.elapsed());
+            late.push(started.elapsed());
         }
         let text = "spec.numbers[0].iban: after its check digits an iban of IT or SM has a letter, ten digits, then twelve \
              letters and digits: correct the number of 2026-01-01, which was never used";
@@ -44,7 +44,7 @@ async fn a_wrong_iban_is_told_within_a_second_while_tenant_is_away() -> Result<(
         let institution = cluster.reads(ConditionType::Validated, ConditionStatus::False).await?;
         assert!(institution.message.contains(text), "{}", institution.message);
     }
-    assert!(told_late.len() < 3, "{told_late:?}");
+    assert!(late.len() < 3, "{late:?}");
 
     cluster.start_tenant().await?;
     eventually(SOON, async || {
@@ -92,7 +92,7 @@ async fn a_wrong_institution_is_told_within_a_second_while_tenant_is_away(
     let operator = cluster.operator_with(options)?;
     cluster.platform().await?;
     eventually(SOON, async || cluster.validated("Station", &cluster.platform, "valdarda-01").await).await?;
-    let mut told_late = Vec::new();
+    let mut late = Vec::new();
     // The machine may be busy with other tests: one of three must be quick.
     for attempt in 0..3 {
         let mut change = wrong(&cluster);
@@ -107,11 +107,11 @@ async fn a_wrong_institution_is_told_within_a_second_while_tenant_is_away(
         })
         .await?;
         if !started.within(Duration::from_secs(1)) {
-            told_late.push(started.elapsed());
+            late.push(started.elapsed());
         }
         assert!(told.status == ConditionStatus::False && told.message.contains(text), "{told:?}");
     }
-    assert!(told_late.len() < 3, "{told_late:?}");
+    assert!(late.len() < 3, "{late:?}");
     cluster.finish(operator).await
 }
 
@@ -134,18 +134,18 @@ async fn a_wrong_iban_is_told_within_a_second_however_many_wait_for_tenant() -> 
         eventually(SOON, told).await?;
     }
     cluster.tenant.world().hangs = true;
-    let mut told_late = Vec::new();
+    let mut late = Vec::new();
     for attempt in 0..3 {
         let name = format!("conto-{attempt}");
         let started = Stopwatch::start();
         cluster.apply("Iban", &cluster.comune, &name, account(ODD_IBAN)).await?;
         eventually(SOON, async || cluster.validated("Iban", &cluster.comune, &name).await).await?;
         if !started.within(Duration::from_secs(1)) {
-            told_late.push(started.elapsed());
+            late.push(started.elapsed());
         }
     }
     // The machine may be busy with other tests, and one may be lucky: two of three must be quick.
-    assert!(told_late.len() < 2, "{told_late:?}");
+    assert!(late.len() < 2, "{late:?}");
     cluster.tenant.change(|world| world.hangs = false);
     let ready = cluster.reads(ConditionType::Ready, ConditionStatus::False).await?;
     assert_eq!(ready.reason, Reason::InvalidChild);

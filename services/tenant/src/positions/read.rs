@@ -26,7 +26,7 @@ const PAGE_DEFAULT: u32 = 100;
 /// Largest page, positions.
 const PAGE_MAX: u32 = 500;
 
-/// Instalments that are read for one page: more than [`size::PAGE_MAX`] and a further position have, each of which takes 120 bytes.
+/// Instalments that are read for one page. Each takes 120 bytes or more, so that a page always ends by [`size::PAGE_MAX`] first.
 const PAGE_INSTALMENTS_MAX: usize = 20_000;
 
 /// One position.

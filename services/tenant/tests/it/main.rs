@@ -34,6 +34,7 @@ mod restored;
 mod schema;
 mod sequences;
 mod shares;
+mod sizes;
 mod stations;
 mod stream;
 mod texts;

@@ -10,13 +10,11 @@ use fiorino_kit::{
 use fiorino_proto::{
     config::v1::LifecyclePhase,
     positions::v1::{
-        CreatePositionRequest, CreatePositionsRequest, InstalmentState, ListPositionsRequest, MapEntry, NewInstalment,
-        NewOption, NewPosition, Position, PositionState, create_outcome::Outcome, get_position_request::By,
-        positions_server::Positions as _,
+        CreatePositionsRequest, InstalmentState, ListPositionsRequest, NewPosition, Position, PositionState,
+        create_outcome::Outcome, get_position_request::By, positions_server::Positions as _,
     },
 };
 use futures::future::join_all;
-use prost::Message as _;
 use rstest::rstest;
 use tonic::{Code, Status};
 
@@ -27,13 +25,13 @@ use crate::{
 };
 
 /// The one violation of a refusal.
-fn violation(status: &Status) -> String {
+pub(crate) fn violation(status: &Status) -> String {
     let found = violations(status);
     assert_eq!(found.len(), 1, "{status:?}");
     found.into_iter().next().unwrap()
 }
 
-async fn create_many(money: &Money, positions: Vec<NewPosition>) -> Vec<Outcome> {
+pub(crate) async fn create_many(money: &Money, positions: Vec<NewPosition>) -> Vec<Outcome> {
     let request = CreatePositionsRequest { institution: money.institution().into(), positions };
     let response = money.replica.positions.create_positions(called(CLIENT, request)).await.unwrap().into_inner();
     response.outcomes.into_iter().map(|outcome| outcome.outcome.unwrap()).collect()
@@ -232,60 +230,6 @@ async fn pages_are_newest_first_and_complete() {
     assert_eq!(list(&money, of_debtor.clone()).await.unwrap().0, ["p6", "p3", "p0"]);
     let of_both = ListPositionsRequest { service_code: "NIDO".into(), ..of_debtor };
     assert_eq!(list(&money, of_both).await.unwrap().0, ["p6", "p0"]);
-}
-
-/// As large as metadata make it: clients take messages of 4 MiB, however few rows are in them.
-fn heavy(reference: &str, instalments: usize) -> NewPosition {
-    let mut new = position(reference, &[&[1_600]]);
-    let entry = |at: usize| MapEntry { key: format!("k{at}"), value: "€".repeat(140) };
-    let instalment = &new.options[0].instalments[0];
-    let instalment = NewInstalment { metadata: (0..10).map(entry).collect(), ..instalment.clone() };
-    let all = vec![instalment; instalments];
-    let option = |some: &[NewInstalment]| NewOption { description: "in 100".into(), instalments: some.to_vec() };
-    new.options = all.chunks(100).map(option).collect();
-    new
-}
-
-/// A page ends where its positions would burst the message, and goes on with the next one.
-#[tokio::test]
-async fn pages_of_large_positions_end_earlier() {
-    let money = Money::start().await;
-    for at in 0..6 {
-        money.create(heavy(&format!("large-{at}"), 100)).await;
-    }
-    let page = async |page_token: String| {
-        let request =
-            ListPositionsRequest { institution: money.institution().into(), page_token, ..Default::default() };
-        money.replica.positions.list_positions(called(CLIENT, request)).await.unwrap().into_inner()
-    };
-    let mut told = Vec::new();
-    let mut token = String::new();
-    loop {
-        let answer = page(std::mem::take(&mut token)).await;
-        assert!(answer.encoded_len() <= 2 * 1024 * 1024, "{}", answer.encoded_len());
-        token.clone_from(&answer.next_page_token);
-        told.push(answer.positions.into_iter().map(|position| position.client_reference).collect::<Vec<_>>());
-        if token.is_empty() {
-            break;
-        }
-    }
-    assert_eq!(told, [["large-5", "large-4", "large-3", "large-2"].as_slice(), &["large-1", "large-0"]]);
-}
-
-/// What no client could read is not created, alone or in a batch, and nothing is written.
-#[tokio::test]
-async fn a_position_that_fits_into_no_answer_is_refused() {
-    let money = Money::start().await;
-    let largest = heavy("large", 800);
-    assert!(largest.encoded_len() < 4 * 1024 * 1024, "a request may be that large");
-    let request = CreatePositionRequest { institution: money.institution().into(), position: Some(largest.clone()) };
-    let status = money.replica.positions.create_position(called(CLIENT, request)).await.unwrap_err();
-    let told = violation(&status);
-    assert!(told.starts_with("position: takes ") && told.contains("at most 3145728 are allowed; split"), "{told}");
-    let outcomes = create_many(&money, vec![largest, heavy("small", 1)]).await;
-    let [Outcome::Refused(refused), Outcome::Created(_)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-    assert_eq!(refused.field, "positions[0]");
-    assert_eq!(money.count("debt_position").await, 1);
 }
 
 #[rstest]

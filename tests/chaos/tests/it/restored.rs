@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use fiorino_chaos::debts::Debts;
@@ -18,6 +19,9 @@ use sqlx::PgPool;
 
 /// Debts of one call.
 const BATCH: usize = 1_000;
+
+/// Between two receipts while the replicas still have the institution: tenant's changes reach them within seconds.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Payments of the institution that came after the backup which are under way when the database goes back.
 const UNDER_WAY: usize = 20;
@@ -76,7 +80,7 @@ async fn goes_back(count: usize) -> Result<()> {
     stage.town.world.process("operator")?.kill()?;
     postgres.go_back(&backup, "moment").await?;
 
-    // The receipt of before comes again by itself; until then nobody is told that it can be paid.
+    // The receipt of before comes again by itself; until then the notice is not answered as payable.
     stays_paid(&stage.node, paid).await?;
     until_not_yet_known(&node, &receipts[1..]).await?;
     until_refused(&debts, stage.node.institution()).await?;
@@ -157,7 +161,7 @@ async fn until_paid(node: &Node, number: &str) -> Result<()> {
     .await
 }
 
-/// The same once it was paid: nobody is told any more that it can be.
+/// What was paid is never answered as payable again.
 async fn stays_paid(node: &Node, number: &str) -> Result<()> {
     let payable = eventually(PATIENCE, async || match node.verify(node.any(), number).await {
         Told::Ko(code) if code == "PAA_PAGAMENTO_DUPLICATO" => Ok(false),
@@ -168,7 +172,7 @@ async fn stays_paid(node: &Node, number: &str) -> Result<()> {
     Ok(())
 }
 
-/// Receipts of an institution that tenant has forgotten: taken in, or told to come again; never refused.
+/// Receipts of an institution that tenant has forgotten are taken in, or answered 503; never refused.
 async fn until_not_yet_known(node: &Node, receipts: &[Receipt]) -> Result<()> {
     for receipt in receipts {
         // While the replica's own view still has the institution, a receipt is taken in; it waits then.
@@ -179,10 +183,10 @@ async fn until_not_yet_known(node: &Node, receipts: &[Receipt]) -> Result<()> {
         match told.await? {
             Told::Later => return Ok(()),
             Told::Ko(code) => bail!("a receipt of an institution that is not applied yet is KO {code}"),
-            _ => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
+            _ => tokio::time::sleep(LOOK).await,
         }
     }
-    bail!("no receipt was told to come again: the replicas' views never lost the institution")
+    bail!("no receipt was answered 503: the replicas' views never lost the institution")
 }
 
 /// What a person does.

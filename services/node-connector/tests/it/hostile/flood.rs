@@ -144,7 +144,7 @@ async fn memory_stays_flat_and_others_are_served() {
     }
     over.cancel();
     let WellMeant { served, put_off, late } = well_meant.await.unwrap();
-    // By count: on a busy machine one or the other meets a deadline of the process itself.
+    // On a busy machine a few calls meet a deadline of the process itself.
     assert!(served > 20 && put_off * 100 <= served, "{served} served, {put_off} put off");
     assert!(late.is_empty(), "{late:?}");
 

@@ -1,4 +1,4 @@
-//! A batch on its way: who leads, what became of each, and what those that follow are told.
+//! A batch on its way: the first item of each reference, the outcome of each item, and the answer to its repetitions.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ pub(super) fn reference_taken(path: &str) -> Error {
     Error::AlreadyExists(Violation::new(format!("{path}.client_reference"), message))
 }
 
-/// The refusal of an equal item, told of the fields under `path`.
+/// The refusal of an equal item; its fields are named under `path`.
 fn same_refusal(error: &Error, leader: &str, path: &str) -> Error {
     let here = |violation: &Violation| {
         let rest = violation.field.strip_prefix(leader);
