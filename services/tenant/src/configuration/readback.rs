@@ -92,6 +92,9 @@ impl ConfigReadback for Readback {
     }
 }
 
+/// Whether something of the broker is still awaited: an institution that pagoPA does not show as its manifest says, or, for 30 days, a
+/// removed association that pagoPA shows. A move at pagoPA may show both stations for a moment; without the second, that reading would be
+/// the last one of the day.
 async fn waits(conn: &mut PgConnection, broker: &str) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select exists (
@@ -99,6 +102,10 @@ async fn waits(conn: &mut PgConnection, broker: &str) -> sqlx::Result<bool> {
              join association a using (institution_id)
              join station s using (station_id)
              where s.broker_fiscal_code = $1 and not a.removed and i.waiting_since is not null)
+         or exists (
+             select from association a join station s using (station_id)
+             where s.broker_fiscal_code = $1 and a.removed and a.answers
+                 and coalesce(a.removed_at, now()) > now() - interval '30 days')
          or exists (
              select from institution i join readback_iban r on r.institution = i.fiscal_code
              where r.broker_fiscal_code = $1 and i.waiting_since is not null)",

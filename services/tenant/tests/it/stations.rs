@@ -2,8 +2,8 @@
 
 use fiorino_proto::{
     config::v1::{
-        Association, AssociationState, RecordReadbackRequest, RegisteredAssociation, StationRegistration, StationSpec,
-        config_readback_server::ConfigReadback as _,
+        Association, AssociationState, RecordReadbackRequest, RegisteredAssociation, RegisteredIban,
+        StationRegistration, StationSpec, config_readback_server::ConfigReadback as _,
     },
     notices::v1::{NoticeRef, Refusal, TransferType, activate_reply},
     positions::v1::{InstalmentState, get_position_request::By},
@@ -14,7 +14,7 @@ use tonic::Request;
 
 use crate::{
     fixture::Tenant,
-    manifest::{BROKER, Manifest, STATION, association},
+    manifest::{BROKER, IBAN, Manifest, STATION, association},
     money::{Money, numbers, position},
 };
 
@@ -53,17 +53,22 @@ fn shown(institution: &str, station_id: &str) -> RegisteredAssociation {
     }
 }
 
-/// A reading of the broker that shows the institution at these stations.
-async fn read(money: &Money, minute: u8, stations: &[&str]) {
+/// A reading of the broker that shows the institution's account, and the institution at these stations; true = something is still waited for.
+async fn read(money: &Money, minute: u8, stations: &[&str]) -> bool {
     let request = RecordReadbackRequest {
         broker_fiscal_code: BROKER.into(),
         read_at: format!("2026-11-24T10:{minute:02}:00Z"),
         associations: stations.iter().map(|station| shown(money.institution(), station)).collect(),
-        ibans: vec![],
+        ibans: vec![RegisteredIban {
+            institution: money.institution().into(),
+            iban: IBAN.into(),
+            enabled: true,
+            validity_date: "2026-01-01T00:00:00Z".into(),
+        }],
         age_ms: 0,
     };
     let readback = Readback::new(money.context.clone(), Wake::default());
-    readback.record_readback(Request::new(request)).await.unwrap();
+    readback.record_readback(Request::new(request)).await.unwrap().into_inner().waiting
 }
 
 /// What verify and get through a station are answered.
@@ -182,6 +187,30 @@ async fn a_reading_from_before_the_removal_takes_no_station_away() {
     assert_eq!(through(&money, &number, STATION).await, Ok(500));
     read(&money, 2, &[]).await;
     assert_eq!(through(&money, &number, STATION).await, Err(Refusal::Station));
+}
+
+/// While pagoPA moves a code it shows both stations. That reading finds everything registered; the next one decides about the old station.
+#[tokio::test]
+async fn a_removed_association_that_pagopa_shows_is_read_again_soon() {
+    let mut money = Money::start().await;
+    money
+        .reconfigure(|manifest| {
+            on_both(manifest);
+            swapped(manifest);
+            manifest.spec.associations.remove(0);
+        })
+        .await;
+    assert!(read(&money, 1, &[STATION]).await, "the new station is not shown yet");
+    assert!(read(&money, 2, &[SECOND, STATION]).await, "the old one is shown still");
+    // Where pagoPA never takes it away, the daily reading is enough.
+    sqlx::query("update association set removed_at = now() - interval '31 days' where removed")
+        .execute(money.pool())
+        .await
+        .unwrap();
+    assert!(!read(&money, 3, &[SECOND, STATION]).await);
+    sqlx::query("update association set removed_at = now() where removed").execute(money.pool()).await.unwrap();
+    assert!(read(&money, 4, &[SECOND, STATION]).await);
+    assert!(!read(&money, 5, &[SECOND]).await, "nothing is awaited");
 }
 
 #[tokio::test]

@@ -65,12 +65,15 @@ fn ask_without_pause(town: &Arc<Town>, notice: &str, ended: &Arc<AtomicBool>) ->
     })
 }
 
-/// pagoPA moves the code: for a moment it shows both, as the routing finds the one that was there first.
-async fn switch(town: &Town, from: &str, to: &str) {
+/// pagoPA moves the code in two steps. Between them it shows both, as the routing finds the one that was there first.
+async fn begin_switch(town: &Town, to: &str) {
     let Names { fiscal_code, segregation_code, .. } = &town.names;
     let new = json!({"fiscalCode": fiscal_code, "stationId": to, "segregationCode": segregation_code});
     town.simulator("registry/associations", &new).await.unwrap();
-    let old = json!({"fiscalCode": fiscal_code, "stationId": from});
+}
+
+async fn end_switch(town: &Town, from: &str) {
+    let old = json!({"fiscalCode": &town.names.fiscal_code, "stationId": from});
     town.simulator("registry/associations/remove", &old).await.unwrap();
 }
 
@@ -99,7 +102,8 @@ async fn an_institution_moves_to_another_station_without_one_ko() {
         shell(options, step).await;
     }
     // pagoPA's hour is its own: here between the steps. The condition says what it shows, and what to do.
-    switch(&town, &first, &second).await;
+    begin_switch(&town, &second).await;
+    end_switch(&town, &first).await;
     let moved = town.condition("StationAssociated", "False").await;
     let message = moved["message"].as_str().unwrap();
     assert!(message.contains(&format!("pagoPA shows station {second}: set its state to Issuing")), "{message}");
@@ -121,13 +125,15 @@ async fn an_institution_moves_to_another_station_without_one_ko() {
     .await
     .unwrap();
 
-    // Back again, with pagoPA switching when all is done here.
+    // Back again, with pagoPA switching when all is done here, and read while it shows both.
     back(&town).await;
     let institution = town.institution().await.unwrap();
     assert_eq!(condition_of(&institution, "StationAssociated").unwrap()["status"], "False");
     asked_through(&town, &printed[0], &first).await.unwrap();
-    switch(&town, &second, &first).await;
+    begin_switch(&town, &first).await;
     town.condition("StationAssociated", "True").await;
+    asked_through(&town, &printed[0], &second).await.unwrap();
+    end_switch(&town, &second).await;
     eventually(PATIENCE, async || {
         let told = asked_through(&town, &printed[0], &second).await;
         ensure!(told.is_err(), "the station that was left answers still");
