@@ -32,6 +32,19 @@ pub struct Class {
     pub acquire_timeout: Duration,
     /// Longest run of one statement.
     pub statement_timeout: Duration,
+    /// When its statements are planned.
+    pub plans: Plans,
+}
+
+/// When PostgreSQL plans the statements of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plans {
+    /// Anew for each call where the server believes that the values make a difference.
+    ForValues,
+    /// Once on each connection, whatever the values: where every statement looks rows up by key, and has no other good plan. The server
+    /// believes that few rows are cheaper, and would plan each small batch anew, which takes several times as long as reading it. Pages
+    /// count as nearly equally near, so that a table that was small when it was planned is not read whole when it has grown.
+    Once,
 }
 
 /// A pool for one class of work with the timeouts of the options. Connects when first used, so that a database that is away does
@@ -47,6 +60,7 @@ pub fn connect(options: &DatabaseOptions, class: &'static str, max: u32) -> sqlx
             max,
             acquire_timeout: options.acquire_timeout(),
             statement_timeout: options.statement_timeout(),
+            plans: Plans::ForValues,
         },
     )
 }
@@ -77,7 +91,8 @@ pub fn connect_guarded(
         .options([
             ("statement_timeout", class.statement_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.as_millis().to_string()),
-        ]);
+        ])
+        .options(class.plans.settings().iter().copied());
     let pool = PgPoolOptions::new()
         .max_connections(class.max)
         .acquire_timeout(class.acquire_timeout)
@@ -94,6 +109,17 @@ pub fn connect_guarded(
         .connect_lazy_with(connection);
     observe(&pool, class);
     Ok(pool)
+}
+
+// === impl Plans ===
+
+impl Plans {
+    const fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::ForValues => &[],
+            Self::Once => &[("plan_cache_mode", "force_generic_plan"), ("random_page_cost", "1.1")],
+        }
+    }
 }
 
 /// Whether a connection that is given back still answers.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fiorino_kit::{
     options::DatabaseOptions,
-    store::{self, Class},
+    store::{self, Class, Plans},
 };
 use sqlx::PgPool;
 
@@ -33,6 +33,7 @@ impl Pools {
             max: options.database_pool_max,
             acquire_timeout: Duration::from_millis(400),
             statement_timeout: Duration::from_millis(700),
+            plans: Plans::ForValues,
         };
         Ok(Self {
             receipts: store::connect_class(options, receipts)?,

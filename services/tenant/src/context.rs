@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use fiorino_kit::{
     clock::Clock,
     options::DatabaseOptions,
-    store::{self, Class},
+    store::{self, Class, Plans},
 };
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -85,6 +85,7 @@ impl Pools {
             max: options.database_pool_max,
             acquire_timeout: Duration::from_millis(250),
             statement_timeout: Duration::from_millis(500),
+            plans: Plans::Once,
         };
         // Few: a crowd of visitors is answered later, or not at all. Both attempts of the portal fit into its 2 s.
         let display = Class { name: "display", max: options.database_pool_max.min(4), ..verify };

@@ -8,7 +8,7 @@ use fiorino_kit::{
     error::chain,
     options::DatabaseOptions,
     schema::{self, DDL, Error, Gate, Options, Version},
-    store::{self, Class},
+    store::{self, Class, Plans},
 };
 use fiorino_test_support::{TestDatabase, eventually, free_port};
 use futures::future::join_all;
@@ -59,6 +59,7 @@ async fn a_migration_behind_a_long_reader_delays_no_insert() {
         max: 2,
         acquire_timeout: Duration::from_millis(400),
         statement_timeout: Duration::from_millis(700),
+        plans: Plans::ForValues,
     };
     let pool = store::connect_class(&DatabaseOptions::for_url(&database.url).unwrap(), receipts).unwrap();
     let mut dump = store::begin(&database.pool).await.unwrap();

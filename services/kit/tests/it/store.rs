@@ -12,9 +12,10 @@ use fiorino_kit::{
     clock::Clock,
     error::chain,
     options::DatabaseOptions,
-    store::{self, Class},
+    store::{self, Class, Plans},
 };
 use fiorino_test_support::{Parts, TestDatabase, eventually};
+use rstest::rstest;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -31,7 +32,27 @@ fn class() -> Class {
         max: 1,
         acquire_timeout: Duration::from_millis(150),
         statement_timeout: Duration::from_millis(200),
+        plans: Plans::ForValues,
     }
+}
+
+/// Of one row the server believes that it is cheaper with its values, and plans the statement each time.
+#[rstest]
+#[case(Plans::ForValues, (0, 8))]
+#[case(Plans::Once, (8, 0))]
+#[tokio::test]
+async fn a_class_says_when_its_statements_are_planned(#[case] plans: Plans, #[case] generic_and_custom: (i64, i64)) {
+    let database = database().await;
+    let options = DatabaseOptions::for_url(&database.url).unwrap();
+    let pool = store::connect_class(&options, Class { plans, ..class() }).unwrap();
+    sqlx::query("create table kept (key text primary key)").execute(&pool).await.unwrap();
+    let rows = "select asked.key from unnest($1::text[]) as asked (key) join kept using (key)";
+    for _ in 0..8 {
+        sqlx::query(rows).bind(["one"]).fetch_all(&pool).await.unwrap();
+    }
+    let plans = "select generic_plans, custom_plans from pg_prepared_statements where statement = $1";
+    let planned: (i64, i64) = sqlx::query_as(plans).bind(rows).fetch_one(&pool).await.unwrap();
+    assert_eq!(planned, generic_and_custom);
 }
 
 #[tokio::test]

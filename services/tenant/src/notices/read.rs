@@ -88,8 +88,8 @@ pub(super) enum Wanted {
     All,
 }
 
-/// The statement; `$more` is what else it reads of the notice, `$from` where from. Each `limit 1` leaves the planner one way, whatever it believes of the
-/// tables: a look-up by key per notice.
+/// The statement; `$more` is what else it reads of the notice, `$from` where from. Each `limit 1` leaves the planner one way, whatever
+/// it believes of the tables: a look-up by key per notice.
 macro_rules! statement {
     ($more:literal, $from:literal) => {
         concat!(
@@ -143,13 +143,13 @@ pub(super) const ALL: &str = statement!(
     " left join lateral (
          select used.iban
          from (select a.postal_account from account a
-               where a.institution_id = n.institution_id and a.name = n.account limit 1) a
+               where a.institution_id = n.institution_id and a.name = n.account and a.postal_account is not null limit 1) a
          cross join lateral number_in_use(n.institution_id, a.postal_account, $5) used
          where used.postal
      ) slip on true
      left join lateral (
          select jsonb_object_agg(t.id, used.iban) as others
-         from jsonb_to_recordset(n.transfers) as t (id int2, \"to\" jsonb)
+         from jsonb_to_recordset(case when shared.others is not null then n.transfers end) as t (id int2, \"to\" jsonb)
          cross join lateral (
              select o.institution_id from institution o
              where o.environment = $1 and o.fiscal_code = t.\"to\" ->> 'code' limit 1

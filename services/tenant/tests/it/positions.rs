@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use fiorino_domain::notice::NoticeNumber;
 use fiorino_kit::{
     options::DatabaseOptions,
-    store::{self, Class},
+    store::{self, Class, Plans},
 };
 use fiorino_proto::{
     config::v1::LifecyclePhase,
@@ -274,6 +274,7 @@ async fn without_a_connection_a_batch_is_not_tried_one_by_one() {
         max: 1,
         acquire_timeout: Duration::from_millis(200),
         statement_timeout: Duration::from_secs(5),
+        plans: Plans::ForValues,
     };
     let pool = store::connect_class(&DatabaseOptions::for_url(&money.database.url).unwrap(), class).unwrap();
     let replica = Replica::on(&pool, &money.clock());
