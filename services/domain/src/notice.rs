@@ -133,6 +133,18 @@ impl NoticeNumber {
         Iuv(digits.expect("18 digits by construction"))
     }
 
+    /// The numbers under whose reference it would be paid: itself, and with aux digits 1 to 3 those that differ in the aux digit alone. With
+    /// aux digit 0 another application code with the same reference would have wrong check digits.
+    pub fn of_the_same_iuv(&self) -> Vec<Self> {
+        match self.aux_digit() {
+            AuxDigit::Zero => vec![*self],
+            AuxDigit::One | AuxDigit::Two | AuxDigit::Three => {
+                let text = &self.as_str()[1..];
+                ["1", "2", "3"].into_iter().filter_map(|aux| Digits::parse(&format!("{aux}{text}"))).map(Self).collect()
+            }
+        }
+    }
+
     /// Whether the last two digits are the first 16 modulo 93; always with aux digit 1, which has none.
     pub fn check_digits_ok(&self) -> bool {
         let (body, check) = self.as_str().as_bytes().split_at(16);
@@ -305,6 +317,14 @@ mod tests {
         let composed =
             NoticeNumber::compose(AuxDigit::One, SegregationCode::parse("12").unwrap(), Base::from_number(1).unwrap());
         assert_eq!(composed, Err(Error::NotComposed));
+    }
+
+    #[test]
+    fn numbers_that_differ_in_the_aux_digit_share_an_iuv() {
+        let number = |text| NoticeNumber::parse(text).unwrap();
+        let alike = ["112000000000471179", "212000000000471179", "312000000000471179"].map(number);
+        assert!(alike.iter().all(|one| one.of_the_same_iuv() == alike && one.iuv() == alike[0].iuv()));
+        assert_eq!(number("012000000000471179").of_the_same_iuv(), [number("012000000000471179")]);
     }
 
     #[rstest]

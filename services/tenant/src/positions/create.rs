@@ -208,9 +208,14 @@ impl Creator {
         Ok(accounts::find(&mut *self.pool.acquire().await?, &self.environment, &names, today).await?)
     }
 
-    /// Refuses positions with a foreign number that another notice has, in the database or before it in the batch.
+    /// Refuses positions with a foreign number that another notice has, in the database or before it in the batch, or whose IUV another
+    /// notice has: IUVs are unique for an institution (pagopa.md 3.3). A number that is issued here shares an IUV with one of another aux
+    /// digit once in 10^13.
     async fn refuse_taken(&self, batch: &mut Batch<'_>, plans: Vec<Plan>, mode: Mode) -> Result<Vec<Plan>> {
-        let foreign: Vec<_> = plans.iter().flat_map(|plan| plan.planned.foreign_numbers()).collect();
+        let alike = |(institution, nav): (i32, NoticeNumber)| {
+            nav.of_the_same_iuv().into_iter().map(move |nav| (institution, nav))
+        };
+        let foreign: Vec<_> = plans.iter().flat_map(|plan| plan.planned.foreign_numbers()).flat_map(alike).collect();
         if foreign.is_empty() {
             return Ok(plans);
         }
@@ -218,7 +223,11 @@ impl Creator {
         let mut kept = Vec::with_capacity(plans.len());
         for plan in plans {
             let mut own = HashSet::new();
-            let double = plan.planned.foreign_numbers().find(|number| taken.contains(number) || !own.insert(*number));
+            let double = plan.planned.foreign_numbers().find(|number| {
+                let free = alike(*number).all(|number| !taken.contains(&number) && !own.contains(&number));
+                own.insert(*number);
+                !free
+            });
             if let Some((_, nav)) = double {
                 batch.refuse(plan.place, number_taken(&batch.items[plan.place], nav), mode);
             } else {
@@ -292,7 +301,7 @@ fn number_taken(item: &Item, nav: NoticeNumber) -> Error {
     }
     Error::AlreadyExists(Violation::new(
         field,
-        "belongs to another notice; correct it, or leave it empty to have one issued",
+        "belongs to another notice, or shares its IUV with one; correct it, or leave it empty to have one issued",
     ))
 }
 

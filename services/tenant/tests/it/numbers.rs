@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 
 use fiorino_domain::notice::{AuxDigit, Base, NoticeNumber, SegregationCode};
-use fiorino_proto::positions::v1::get_position_request::By;
+use fiorino_proto::{
+    config::v1::{Association, AssociationState},
+    positions::v1::get_position_request::By,
+};
 use futures::future::join_all;
 use tonic::Code;
 
 use crate::{
     fixture::violations,
-    manifest::Manifest,
+    manifest::{Manifest, association},
     money::{CLIENT, Money, SERVICE, numbers, position},
 };
 
@@ -104,12 +107,13 @@ async fn numbers_of_other_systems_come_once() {
     assert_eq!(numbers(&created)[1], number);
     assert_eq!(money.get(By::NoticeNumber(number.into())).await.unwrap(), created);
     let status = money.replica.create(money.institution(), CLIENT, with_number("again", number)).await.unwrap_err();
+    let field = "position.options[0].instalments[1].notice_number";
     assert_eq!(status.code(), Code::AlreadyExists);
     assert_eq!(
         violations(&status),
-        [
-            "position.options[0].instalments[1].notice_number: belongs to another notice; correct it, or leave it empty to have one issued"
-        ]
+        [format!(
+            "{field}: belongs to another notice, or shares its IUV with one; correct it, or leave it empty to have one issued"
+        )]
     );
     assert_eq!(
         money.get(By::ClientReference("again".into())).await.unwrap_err().code(),
@@ -127,6 +131,32 @@ async fn numbers_of_other_systems_come_once() {
         .unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(violations(&status)[0].contains("add an association with it"), "{status:?}");
+}
+
+/// Numbers that differ in the aux digit alone are paid under one reference: receipts and flows could mean either.
+#[tokio::test]
+async fn no_two_notices_of_an_institution_share_an_iuv() {
+    let mut manifest = Manifest::new();
+    let state = AssociationState::AcceptingOnly.into();
+    manifest.spec.associations.extend([1, 2].map(|aux_digit| Association { aux_digit, state, ..association("") }));
+    manifest.services[0].code = SERVICE.into();
+    let money = Money::with(manifest).await;
+    let of = |reference: &str, foreign: &[&str]| {
+        let mut new = position(reference, &[&vec![100; foreign.len()]]);
+        for (instalment, number) in new.options[0].instalments.iter_mut().zip(foreign) {
+            instalment.notice_number = (*number).into();
+        }
+        new
+    };
+    money.create(of("new", &["312000000000471179"])).await;
+    money.create(of("legacy", &["112000000000471180", "212000000000471181"])).await;
+    for shares in ["112000000000471179", "212000000000471179", "312000000000471180", "112000000000471181"] {
+        let status = money.replica.create(money.institution(), CLIENT, of("shares", &[shares])).await.unwrap_err();
+        assert_eq!(status.code(), Code::AlreadyExists, "{shares}");
+    }
+    let both = of("both", &["112000000000471190", "212000000000471190"]);
+    let status = money.replica.create(money.institution(), CLIENT, both).await.unwrap_err();
+    assert_eq!(status.code(), Code::AlreadyExists, "in one position");
 }
 
 /// The same foreign number in two calls at once: the database decides, one is told that it came second.
