@@ -159,13 +159,17 @@ impl Platform {
             _ => Api::<DynamicObject>::all_with(client, &kind),
         };
         let wait = async {
-            let mut events = api.watch(&WatchParams::default().timeout(PATIENCE_SECONDS), "0").await?.boxed();
+            // The API server ends the watch of who falls behind: a new one begins with all of them as they are now.
             while !missing.is_empty() {
-                let event = events.try_next().await?.context("the watch ended")?;
-                if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event
-                    && is_ready(&object)
+                let mut events = api.watch(&WatchParams::default().timeout(PATIENCE_SECONDS), "0").await?.boxed();
+                while !missing.is_empty()
+                    && let Some(event) = events.try_next().await?
                 {
-                    missing.remove(object.metadata.namespace.as_deref().unwrap_or_default());
+                    if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event
+                        && is_ready(&object)
+                    {
+                        missing.remove(object.metadata.namespace.as_deref().unwrap_or_default());
+                    }
                 }
             }
             anyhow::Ok(())
