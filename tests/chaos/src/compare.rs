@@ -16,32 +16,53 @@ use crate::stage::Stage;
 const ARRIVAL: Duration = Duration::from_mins(1);
 
 /// Rows by institution and what is its own there, with what is worth knowing of each.
-type Rows = Vec<(Key, String)>;
+pub type Rows = Vec<(Key, String)>;
 
 /// Waits until everything that was answered has arrived, and fails for whatever is missing, too much, twice or somebody else's.
 ///
 /// # Errors
 /// The difference.
 pub async fn equal(stage: &Stage) -> Result<()> {
-    eventually(ARRIVAL, async || receipts(stage).await).await?;
+    eventually(ARRIVAL, async || {
+        let (sent, applied) = kept(stage).await?;
+        paid_once(stage, &sent, &applied).await
+    })
+    .await?;
     let complaints = stage.ledger.complaints();
     ensure!(complaints.is_empty(), "{} broken promises:\n{}", complaints.len(), complaints.join("\n"));
     Ok(())
 }
 
-/// Each debt that was made is there once, with its institution.
+/// Besides the notices of before, each debt that was made is there once, with its institution.
 ///
 /// # Errors
 /// The difference.
-pub async fn debts(stage: &Stage, made: &BTreeMap<String, usize>) -> Result<()> {
+pub async fn debts(stage: &Stage, before: &[Key], made: &BTreeMap<String, usize>) -> Result<()> {
+    let there = notices(stage).await?;
+    let (found, mut expected) = (by_institution(&there), by_institution(before));
+    for (institution, count) in made {
+        *expected.entry(institution).or_default() += count;
+    }
+    ensure!(found == expected, "notices are {found:?} for debts {expected:?}");
+    Ok(())
+}
+
+/// Every notice of the stage's institutions.
+///
+/// # Errors
+/// When tenant's database cannot be looked into.
+pub async fn notices(stage: &Stage) -> Result<Vec<Key>> {
     let notices = "select fiscal_code, nav, '' from notice join institution using (institution_id)
                    where fiscal_code = any($1)";
-    let mut found = BTreeMap::<String, usize>::new();
-    for ((institution, _), _) in rows(stage, "tenant", notices).await? {
-        *found.entry(institution).or_default() += 1;
+    Ok(rows(stage, "tenant", notices).await?.into_iter().map(|(key, _)| key).collect())
+}
+
+fn by_institution(notices: &[Key]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for (institution, _) in notices {
+        *counts.entry(institution.as_str()).or_default() += 1;
     }
-    ensure!(found == *made, "notices are {found:?} for debts {made:?}");
-    Ok(())
+    counts
 }
 
 /// How often configuration was changed.
@@ -53,8 +74,14 @@ pub async fn config_seq(town: &Town) -> Result<i64> {
     Ok(sqlx::query_scalar("select config_seq from config_head").fetch_one(&mut tenant).await?)
 }
 
-async fn receipts(stage: &Stage) -> Result<()> {
-    let sent = stage.ledger.sent();
+/// Every receipt that the stage's institutions were sent is answered, in the inbox, applied and reported, each once; and with each that was
+/// applied, its outcome.
+///
+/// # Errors
+/// The difference.
+pub async fn kept(stage: &Stage) -> Result<(BTreeMap<Key, Sent>, Rows)> {
+    let own = |key: &Key| stage.nodes.iter().any(|node| node.institution().names.fiscal_code == key.0);
+    let sent: BTreeMap<_, _> = stage.ledger.sent().into_iter().filter(|(key, _)| own(key)).collect();
     let waiting: Vec<_> = sent.iter().filter(|(_, sent)| !sent.is_answered()).map(|(key, _)| key).collect();
     ensure!(waiting.is_empty(), "{} of {} receipts were not answered: {waiting:?}", waiting.len(), sent.len());
 
@@ -68,7 +95,6 @@ async fn receipts(stage: &Stage) -> Result<()> {
                    where fiscal_code = any($1)";
     let applied = rows(stage, "tenant", applied).await?;
     each_once("tenant", &sent, &applied)?;
-    paid_once(stage, &sent, &applied).await?;
 
     let reported = "select institution, receipt_id, concat_ws(' ', issuer, notice_number, amount_cents) from payment
                     where institution = any($1)";
@@ -81,7 +107,7 @@ async fn receipts(stage: &Stage) -> Result<()> {
     let mut tenant = connect(&stage.town, "tenant").await?;
     let left: i64 = sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut tenant).await?;
     ensure!(left == 0, "{left} events wait in the outbox");
-    Ok(())
+    Ok((sent, applied))
 }
 
 /// Of the receipts of a notice that its issuer gets one pays it, and whatever else was paid is a case; shares pay no notice.

@@ -24,6 +24,7 @@ pub mod institution;
 pub mod ledger;
 pub mod load;
 pub mod node;
+pub mod restored;
 pub mod run;
 pub mod stage;
 pub mod visitor;

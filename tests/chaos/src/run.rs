@@ -50,13 +50,14 @@ pub struct Report {
 pub async fn run(stage: &mut Stage, seed: u64, length: Length, tell: impl Fn(&str)) -> Result<Report> {
     let begun = Stopwatch::start();
     let mut random = fault::random(seed);
+    let before = compare::notices(stage).await?;
     let load = stage.load().await?;
     let faults = faults(stage, &mut random, length, begun, &tell).await?;
     tell("everything is mended");
     stage.reconfigure().await?;
     let debts = load.finish().await?;
     compare::equal(stage).await?;
-    compare::debts(stage, &debts).await?;
+    compare::debts(stage, &before, &debts).await?;
     Ok(Report { faults, debts: debts.values().sum(), figures: stage.ledger.figures(), took: begun.elapsed() })
 }
 

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use fiorino_chaos::restored::goes_back;
 use fiorino_chaos::run::{Length, run};
 use fiorino_chaos::stage::{Own, Stage};
 
 /// Large enough for some hours of load, small enough to be filled in a moment.
 const VOLUME_MB: u32 = 1_024;
+/// As many as a region may load in an hour.
+const LOST_DEBTS: usize = 200_000;
 
 /// Breaks what the seed draws while people pay, and compares what was answered with what is there
 #[derive(Debug, Parser)]
@@ -37,5 +40,12 @@ async fn main() -> Result<()> {
     let report = report.with_context(|| format!("seed {seed}"))?;
     println!("{report}");
     println!("answered = inbox = applied = reported, each once; nothing paid twice; nothing answered late");
+    drop(stage);
+    println!(
+        "back in time: {LOST_DEBTS} debts, then each kind of fault once, then tenant's database is put back to before"
+    );
+    let result = Box::pin(goes_back(LOST_DEBTS, Some(seed), |line| println!("{line}"))).await;
+    result.with_context(|| format!("seed {seed}, back in time"))?;
+    println!("no number came twice; every receipt is kept; nothing that was paid can be paid again");
     Ok(())
 }

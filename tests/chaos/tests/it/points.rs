@@ -20,7 +20,7 @@ async fn death_between_a_commit_and_what_follows_loses_nothing_and_repeats_nothi
     }
     let debts = load.finish().await.unwrap();
     compare::equal(&stage).await.unwrap();
-    compare::debts(&stage, &debts).await.unwrap();
+    compare::debts(&stage, &[], &debts).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
